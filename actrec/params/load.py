@@ -1,0 +1,97 @@
+"""Reads params.yaml with the parser that DVC uses, so that both see the same values (PyYAML reads 1e-3 as text)."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from actrec.errors import UserError
+from actrec.params.schema import Params
+
+
+def load(path: Path | str = "params.yaml") -> Params:
+    """Return the checked experiment.
+
+    Args:
+        path: A complete params file.
+
+    Raises:
+        UserError: listing everything that is wrong with it, with the nearest known key for an unknown one.
+    """
+    path = Path(path)
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file. Write one: python -m actrec recipe demo") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: expected sections such as data: and train:, got {type(raw).__name__}")
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        # An unknown key is usually what a missing one was meant to be: it comes first.
+        found = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+        problems = [f"{path}: {_describe(problem, raw)}" for problem in found]
+        raise UserError("\n".join(problems)) from None
+
+
+def _describe(problem: ErrorDetails, raw: dict[str, Any]) -> str:
+    where = _written_path(problem["loc"], raw)
+    got = problem["input"]
+    match problem["type"]:
+        case "extra_forbidden":
+            known = _known_keys(problem["loc"][:-1])
+            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
+            parent = where.rpartition(".")[0]
+            hint = f"Did you mean {f'{parent}.' if parent else ''}{near[0]}?" if near else f"Known: {', '.join(known)}."
+            return f"{where} is not a setting. {hint}"
+        case "missing":
+            return f"{where} is missing; recipes/demo.yaml shows every setting."
+        case "value_error":
+            return f"{f'{where}: ' if where else ''}{problem['msg'].removeprefix('Value error, ')}"
+        case _:
+            return f"{where} is {got!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}."
+
+
+def _written_path(loc: tuple[int | str, ...], raw: Any) -> str:
+    """Return the dotted path as the file has it: pydantic adds the tags of unions to its own."""
+    parts = []
+    for i, part in enumerate(loc):
+        is_last = i == len(loc) - 1
+        if isinstance(raw, dict) and (part in raw or is_last):
+            parts.append(str(part))
+            raw = raw.get(part)
+        elif isinstance(raw, list) and isinstance(part, int):
+            parts[-1] += f"[{part}]"
+            raw = raw[part]
+    return ".".join(parts)
+
+
+def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that the section at `loc` (pydantic's path, with union tags) may have."""
+    schema = Params.model_json_schema()
+    definitions = schema["$defs"]
+    node: dict[str, Any] = schema
+    for part in loc:
+        node = _child(node, part, definitions)
+    return sorted(node.get("properties", {}))
+
+
+def _child(node: dict[str, Any], part: int | str, definitions: dict[str, Any]) -> dict[str, Any]:
+    if mapping := node.get("discriminator", {}).get("mapping"):
+        node = {"$ref": mapping[part]}
+    elif "properties" in node:
+        node = node["properties"][part]
+    elif "patternProperties" in node:
+        (node,) = node["patternProperties"].values()
+    return definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+
+
+def plain(section: BaseModel) -> dict[str, Any]:
+    """Return a section as the plain dict that stands in the file: for digests, checkpoints and run.json."""
+    return section.model_dump(mode="json")

@@ -1,0 +1,1 @@
+"""The content-addressed store below DVC, and everything that writes or computes items safely."""

@@ -1,0 +1,47 @@
+"""Files that appear whole or not at all."""
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from actrec.errors import UserError
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Make `path` hold exactly `content`: under a temporary name first, synced, then renamed.
+
+    Raises:
+        UserError: if the disk is full; nothing is left behind.
+    """
+    if isinstance(content, str):
+        content = content.encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        publish(Path(name), path)
+    except BaseException as error:
+        Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_full(path) from None
+        raise
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Rename a finished temporary file to `path`, readable as any other file is (mkstemp's own mode is 0600)."""
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(0o666 & ~umask)
+    temporary.replace(path)
+
+
+def disk_full(path: Path) -> UserError:
+    """Return the error for a write to `path` that found no room."""
+    return UserError(
+        f"{path}: the disk is full. Free some room (python -m actrec cache --prune 10GB shrinks the store), "
+        "then run the same command again: finished items are kept."
+    )
