@@ -36,7 +36,7 @@ def run(command: Callable[..., None] | typer.Typer) -> None:
     except Exception as error:
         if _debug:
             traceback.print_exc()
-        say(f"error: a bug in actrec: {type(error).__name__}: {error}. Run again with --debug and report the traceback.")
+        say(f"error: a bug in actrec: {type(error).__name__}: {error}. Please report the traceback that --debug shows.")
         sys.exit(EXIT_BUG)
 
 

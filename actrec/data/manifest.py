@@ -9,29 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from actrec.errors import UserError
+from actrec.media.facts import MediaFacts
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 LABEL_PREFIX = "label:"
-
-
-@dataclass(frozen=True, slots=True)
-class MediaFacts:
-    """What the header of a media file says.
-
-    `num_frames` is 0 where the container does not tell; `width_px` x `height_px` are as stored, before the clockwise
-    `rotation_deg` that a player applies.
-    """
-
-    container: str
-    video_codec: str
-    width_px: int
-    height_px: int
-    rotation_deg: int
-    fps: float
-    num_frames: int
-    duration_s: float
-    has_audio: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +34,12 @@ class Clip:
     sha256: str
     size_bytes: int
     facts: MediaFacts
+
+    @property
+    def duration_s(self) -> float:
+        """How long the clip is: of the file, or of its part."""
+        end_s = self.facts.duration_s if self.end_s is None else min(self.end_s, self.facts.duration_s)
+        return end_s - (self.start_s or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +85,7 @@ def dump(manifest: Manifest) -> str:
     return out.getvalue()
 
 
-def load(path: Path | str) -> Manifest:
+def load_manifest(path: Path | str) -> Manifest:
     """Return the manifest that `ingest` wrote.
 
     Raises:
@@ -131,6 +119,7 @@ def _parse(row: dict[str, str], heads: Sequence[str]) -> Clip:
         facts=MediaFacts(
             container=row["container"],
             video_codec=row["video_codec"],
+            pixel_format=row["pixel_format"],
             width_px=int(row["width_px"]),
             height_px=int(row["height_px"]),
             rotation_deg=int(row["rotation_deg"]),

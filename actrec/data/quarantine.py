@@ -2,9 +2,15 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+
+from actrec.data.manifest import SPLITS, Manifest
+from actrec.errors import UserError
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,3 +42,39 @@ def load(path: Path | str) -> list[Quarantined]:
     """Return what `dump` wrote to `path`."""
     with Path(path).open(encoding="utf-8", newline="") as file:
         return [Quarantined(**{**row, "attempts": int(row["attempts"])}) for row in csv.DictReader(file)]
+
+
+def check_losses(
+    manifest: Manifest, bad: Sequence[Quarantined], *, max_bad_frac: float, total: int, listed_in: Path
+) -> None:
+    """Stop if too much was set aside for an honest result.
+
+    Args:
+        manifest: The clips before, or after, those in `bad` were taken away.
+        bad: What a stage set aside.
+        max_bad_frac: The largest share of `total` that may be bad.
+        total: How many clips there were.
+        listed_in: The file that holds the whole list.
+
+    Raises:
+        UserError: above the limit, or if a split, or a class of train, has no clip left.
+    """
+    if not bad:
+        return
+    first = "".join(f"\n  {item.path}: {item.reason}: {item.message}" for item in sorted(bad)[:_SHOWN])
+    shown = f"{first}\n  … all {len(bad)} in {listed_in}"
+    if len(bad) > max_bad_frac * total:
+        raise UserError(
+            f"{len(bad)} of {total} clips are unusable ({len(bad) / total:.1%}), more than data.max_bad_frac "
+            f"({max_bad_frac:.1%}) allows. Mend or remove them, or raise data.max_bad_frac:{shown}"
+        )
+    left = manifest.keep({clip.clip_id for clip in manifest.clips} - {item.clip_id for item in bad})
+    for split in SPLITS:
+        if manifest.of_split(split) and not left.of_split(split):
+            raise UserError(f"no clip of the {split} split is usable. Mend or remove the bad ones:{shown}")
+    for head in manifest.heads:
+        before, after = (Counter(c.labels.get(head) for c in m.of_split("train")) for m in (manifest, left))
+        if lost := sorted(str(name) for name in before if name and not after[name]):
+            raise UserError(
+                f"no usable train clip is left of {head} {', '.join(lost)}. Mend or remove the bad ones:{shown}"
+            )

@@ -1,6 +1,7 @@
 """Reads params.yaml with the parser that DVC uses, so that both see the same values (PyYAML reads 1e-3 as text)."""
 
 import difflib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,6 @@ def _child(node: dict[str, Any], part: int | str, definitions: dict[str, Any]) -
     return definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
 
 
-def plain(section: BaseModel) -> dict[str, Any]:
-    """Return a section as the plain dict that stands in the file: for digests, checkpoints and run.json."""
-    return section.model_dump(mode="json")
+def plain(section: BaseModel, *, without: Collection[str] = ()) -> dict[str, Any]:
+    """Return a section as the plain dict that stands in the file, but for the keys in `without`."""
+    return section.model_dump(mode="json", exclude=set(without))

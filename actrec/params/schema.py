@@ -140,21 +140,29 @@ class Frames(Section):
     timeout_s: PositiveFloat
 
 
+class Augment(Section):
+    """Random views for training: a resized crop of at least min_area_frac, and a mirror image with flip_prob."""
+
+    min_area_frac: Annotated[float, Field(gt=0, le=1)]
+    flip_prob: Frac
+
+
 class Features(Section):
-    """Frozen backbones run once, into HDF5. `views`: the plain view and views - 1 augmented ones."""
+    """Frozen backbones run once, into HDF5. `views`: the plain view and, for training clips, views - 1 random ones."""
 
     enabled: bool
     views: Positive
+    augment: Augment
     precision: Literal["fp32", "bf16"]
-    channels_last: bool
     batch_size: Positive
 
 
 class Compute(Section):
-    """On what the numbers are computed. The thread count changes the last bits, so it is a recorded setting."""
+    """On what the numbers are computed. Threads and memory layout change the last bits, so they are settings."""
 
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: Positive
+    channels_last: bool
 
 
 # --- model --------------------------------------------------------------------------------------------------------
@@ -316,13 +324,6 @@ Schedule = Annotated[
     ConstantSchedule | CosineSchedule | StepSchedule | PlateauSchedule,
     Field(discriminator="kind"),
 ]
-
-
-class Augment(Section):
-    """Random views for training: a resized crop of at least min_area_frac, and a mirror image with flip_prob."""
-
-    min_area_frac: Annotated[float, Field(gt=0, le=1)]
-    flip_prob: Frac
 
 
 class EarlyStopping(Section):

@@ -21,8 +21,6 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
         publish(Path(name), path)
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
@@ -32,7 +30,9 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Rename a finished temporary file to `path`, readable as any other file is (mkstemp's own mode is 0600)."""
+    """Sync a finished temporary file and rename it to `path`, readable as other files are (mkstemp's mode is 0600)."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
     umask = os.umask(0)
     os.umask(umask)
     temporary.chmod(0o666 & ~umask)

@@ -1,0 +1,125 @@
+"""The command `actrec`, also `python -m actrec`: what is not a stage of the pipeline."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actrec.console import Debug, run, say
+from actrec.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Recognise actions and behaviour in video. The pipeline runs by `dvc repro`; here is what goes around it.",
+)
+_RECIPES = Path("recipes")
+_PARAMS = Path("params.yaml")
+
+
+@app.callback()
+def _options(debug: Debug = False) -> None: ...
+
+
+@app.command()
+def recipe(
+    name: Annotated[str | None, typer.Argument(help="One of recipes/*.yaml.")] = None,
+    show: Annotated[bool, typer.Option("--list", help="List the recipes and say what is active.")] = False,
+) -> None:
+    """Make a recipe the active experiment: copy it to params.yaml, and print what changed.
+
+    Examples: actrec recipe --list · actrec recipe linear-probe
+    """
+    from actrec.recipes import activate, describe_all
+
+    if show or name is None:
+        for line in describe_all(_RECIPES, _PARAMS):
+            print(line)
+        return
+    for line in activate(name, _RECIPES, _PARAMS):
+        print(line)
+    say(f"{_PARAMS} is now the recipe {name}. Run it: dvc repro")
+
+
+@app.command()
+def cache(
+    prune: Annotated[str | None, typer.Option(help="Remove the longest unused entries down to this, as 20GB.")] = None,
+) -> None:
+    """Show how big the store is, and prune it.
+
+    Examples: actrec cache · actrec cache --prune 20GB
+    """
+    from actrec.store.cas import Store, store_root
+
+    root = store_root()
+    if root is None:
+        raise UserError("the store is switched off: ACTREC_CACHE=off")
+    store = Store(root)
+    if prune is not None:
+        say(f"removed {_size(store.prune(_bytes(prune)))}")
+    stages: dict[str, list[int]] = {}
+    for path, size, _ in store.entries():
+        stages.setdefault(path.relative_to(root).parts[0], []).append(size)
+    for stage, sizes in sorted(stages.items()):
+        print(f"{stage:16} {len(sizes):>9,} items {_size(sum(sizes)):>10}")
+    print(f"{root}: {_size(sum(map(sum, stages.values())))}; prune it by: actrec cache --prune 20GB")
+
+
+@app.command()
+def predict(
+    source: Annotated[Path, typer.Argument(help="A video, or a folder of them.")],
+    out: Annotated[Path | None, typer.Option(help="Write a CSV here instead of printing it.")] = None,
+    checkpoint: Annotated[Path, typer.Option(help="A model that `train` wrote.")] = Path("models/best.pt"),
+    window_s: Annotated[
+        float | None, typer.Option(min=0.05, help="Look at long videos in windows of so many seconds.")
+    ] = None,
+) -> None:
+    """Say what the model sees in a video or in every video of a folder; bad files are listed, not fatal.
+
+    Examples: actrec predict clip.mp4 · actrec predict videos/ --out predictions.csv
+    """
+    from actrec.predict import predict_to_csv
+
+    text, num_bad = predict_to_csv(source, checkpoint=checkpoint, window_s=window_s)
+    if out is None:
+        print(text, end="")
+    else:
+        from actrec.store.files import write_atomic
+
+        write_atomic(out, text)
+        say(f"{out}: {text.count(chr(10)) - 1} rows, {num_bad} of them of bad files")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of params.yaml, for editors (recipes/schema.json is this).
+
+    Example: actrec schema > recipes/schema.json
+    """
+    from actrec.params.schema import Params
+
+    print(json.dumps(Params.model_json_schema(), indent=1))
+
+
+def _bytes(text: str) -> int:
+    units = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "B": 1}
+    for unit, factor in units.items():
+        number = text.upper().removesuffix(unit).strip()
+        if text.upper().endswith(unit) and number.replace(".", "", 1).isdigit():
+            return int(float(number) * factor)
+    raise UserError(f"--prune is '{text}', expected a size such as 500MB or 20GB")
+
+
+def _size(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB"
+
+
+def main() -> None:
+    """Run the command line."""
+    run(app)

@@ -1,0 +1,202 @@
+"""What must hold of the rows before anything is decoded: every fault of every row is found in one go."""
+
+import re
+import stat
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+from actrec.data.manifest import SPLITS, Split
+from actrec.data.problems import Kind, Problems
+from actrec.data.rows import Row, has_scheme, id_fault
+from actrec.errors import UserError
+
+HAS_SCHEME = Kind("a path with a scheme", "Only files are read: download it, and give its path below data.root.")
+ABSOLUTE = Kind(
+    "an absolute path", "Paths start from data.root: set that to the folder above all files, and cut it off."
+)
+OUTSIDE = Kind(
+    "a path that leads out of data.root",
+    "Set data.root to a folder that holds all files. With DVC: dvc config cache.type reflink,hardlink,copy",
+)
+MISSING = Kind("a missing file", "Paths start from data.root.")
+NOT_A_FILE = Kind("a path that is no regular file", "Expected a media file.")
+BAD_ID = Kind("an id that cannot be a file name", "Rename the file, or name a column of ids in data.reader.id.")
+SAME_ID = Kind("an id that appears twice", "Remove one row, or tell parts of a file apart by start and end.")
+GROUP_TWICE = Kind(
+    "a group in two splits, so that scores would be too high", "Move all its rows to one, or leave the split empty."
+)
+BYTES_TWICE = Kind("files with the same bytes in two splits", "Remove the copies, or move them to one split.")
+UNSEEN = Kind("a label that no clip of train has", "Move some of its clips to train, or remove it.")
+EMPTY_SPLIT = Kind(
+    "a split without clips",
+    "Name its rows, or give it a fraction in data.split and a group of clips; test_frac 0 does without one.",
+)
+
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def check_root(root: Path) -> None:
+    """Stop if there is no such folder.
+
+    Raises:
+        UserError: with the usual reason.
+    """
+    if not root.is_dir():
+        raise UserError(
+            f"data.root is '{root}': no such folder (from {Path.cwd()}). `dvc exp run --queue` and `--temp` run in "
+            "a folder without git-ignored files: there the data must be tracked (dvc add), or data.root be absolute."
+        )
+
+
+Hasher = Callable[[Sequence[Path]], Mapping[Path, str]]
+
+
+def check_rows(
+    rows: Sequence[Row], *, root: Path, val_frac: float, test_frac: float, hasher: Hasher, problems: Problems
+) -> dict[str, Path]:
+    """Return where each path of the rows is; what is wrong with them goes into `problems`.
+
+    Args:
+        rows: What a reader found.
+        root: The data root.
+        val_frac: If above 0, val may be taken out of train.
+        test_frac: If 0, test may be empty.
+        hasher: Gives the sha256 of files; it is asked only about files whose equal size lets them be copies.
+        problems: May hold faults already: then rows are missing, and what follows from absent ones is not judged.
+    """
+    is_complete = not problems
+    found = _check_paths(rows, root, problems)
+    _check_ids(rows, problems)
+    _check_groups(rows, problems)
+    _check_copies(rows, found, hasher, problems)
+    if is_complete and all(row.split for row in rows):
+        check_labels({row.where: (row.split, row.labels) for row in rows if row.split}, problems)
+        splits = {row.split for row in rows if row.split}
+        check_splits_filled(splits | {"val"} if val_frac else splits, test_frac=test_frac, problems=problems)
+    return found
+
+
+def _check_paths(rows: Sequence[Row], root: Path, problems: Problems) -> dict[str, Path]:
+    real_root = root.resolve()
+    found: dict[str, Path] = {}
+    missing: list[Row] = []
+    for row in rows:
+        if row.path in found:
+            continue
+        kind, file = _locate(row.path, root, real_root)
+        if file is not None:
+            found[row.path] = file
+        elif kind is MISSING:
+            missing.append(row)
+        elif kind is not None:
+            problems.add(kind, row.where, row.path)
+    hint = Kind(MISSING.what, f"{MISSING.fix} {_where_they_are(missing, root)}".strip())
+    for row in missing:
+        problems.add(hint, row.where, row.path)
+    return found
+
+
+def _locate(path: str, root: Path, real_root: Path) -> tuple[Kind | None, Path | None]:
+    """Return the file, or what is wrong with its path."""
+    if has_scheme(path):
+        return HAS_SCHEME, None
+    if path.startswith("/") or _DRIVE.match(path):
+        return ABSOLUTE, None
+    if "\0" in path:
+        return BAD_ID, None
+    # Accents are one character or two, depending on the system that packed the archive.
+    for form in (path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path)):
+        file = root / form
+        if not file.resolve().is_relative_to(real_root):
+            return OUTSIDE, None
+        try:
+            mode = file.stat().st_mode
+        except OSError:
+            continue
+        return (None, file) if stat.S_ISREG(mode) else (NOT_A_FILE, None)
+    return MISSING, None
+
+
+def _where_they_are(missing: Sequence[Row], root: Path) -> str:
+    """Return the usual explanations that fit: another folder, or another case."""
+    if not missing:
+        return ""
+    try:
+        folders = [root.absolute().parent, *sorted(entry for entry in root.iterdir() if entry.is_dir())]
+        there = Counter({folder: sum((folder / row.path).is_file() for row in missing) for folder in folders})
+        folder, count = max(there.items(), key=lambda item: item[1])
+        if count:
+            return f"{count} of these {len(missing)} exist under {folder}: set data.root to that."
+        first = root / missing[0].path
+        names = [entry.name for entry in first.parent.iterdir() if entry.name.casefold() == first.name.casefold()]
+        return f"Upper and lower case differ: the first is named {names[0]}." if names else ""
+    except (OSError, ValueError):
+        return ""
+
+
+def _check_ids(rows: Sequence[Row], problems: Problems) -> None:
+    seen: dict[str, Row] = {}
+    for row in rows:
+        if fault := id_fault(row.clip_id):
+            problems.add(BAD_ID, row.where, f"{row.clip_id!r}: {fault}")
+        # Ids become file names, and some file systems hold these for the same.
+        key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", row.clip_id).casefold())
+        first = seen.setdefault(key, row)
+        if first is not row:
+            problems.add(SAME_ID, row.where, f"'{row.clip_id}', first in {first.where}")
+
+
+def _check_groups(rows: Sequence[Row], problems: Problems) -> None:
+    members: dict[str, Counter[Split]] = defaultdict(Counter)
+    for row in rows:
+        if row.group and row.split:
+            members[row.group][row.split] += 1
+    for group, counts in sorted(members.items()):
+        if len(counts) > 1:
+            problems.add(GROUP_TWICE, f"'{group}'", ", ".join(f"{n} in {split}" for split, n in sorted(counts.items())))
+
+
+def _check_copies(rows: Sequence[Row], found: Mapping[str, Path], hasher: Hasher, problems: Problems) -> None:
+    """Note files with equal bytes and given splits that differ. Only files of equal size are read for that."""
+    given = [row for row in rows if row.split and row.path in found]
+    by_size: dict[int, list[Row]] = defaultdict(list)
+    for row in given:
+        by_size[found[row.path].stat().st_size].append(row)
+    suspects = [row for same in by_size.values() if len({row.split for row in same}) > 1 for row in same]
+    digests = hasher(sorted({found[row.path] for row in suspects}))
+    by_bytes: dict[str, list[Row]] = defaultdict(list)
+    for row in suspects:
+        by_bytes[digests[found[row.path]]].append(row)
+    for same in by_bytes.values():
+        if len({row.split for row in same}) > 1:
+            problems.add(BYTES_TWICE, ", ".join(f"{row.where} ({row.split})" for row in same[:10]), same[0].path)
+
+
+def check_labels(labels: Mapping[str, tuple[Split, Mapping[str, str]]], problems: Problems) -> None:
+    """Note labels of val and test that train does not have: nobody could learn them.
+
+    Args:
+        labels: For each clip, by how its author would name it: split, and {head: class}.
+        problems: Receives a line for each such label.
+    """
+    known = {(head, name) for split, own in labels.values() if split == "train" for head, name in own.items()}
+    if not known:
+        return  # no train split at all: one fault, told once
+    unseen: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for where, (_, own) in labels.items():
+        for head, name in own.items():
+            if (head, name) not in known:
+                unseen[head, name].append(where)
+    for (head, name), wheres in unseen.items():
+        more = f" and {len(wheres) - 3} more" if len(wheres) > 3 else ""
+        problems.add(UNSEEN, f"{head} '{name}'", f"only in {', '.join(wheres[:3])}{more}")
+
+
+def check_splits_filled(splits: Collection[str], *, test_frac: float, problems: Problems) -> None:
+    """Note each split without a clip: train and val are always needed, test unless its fraction is 0."""
+    needed = SPLITS if test_frac else SPLITS[:2]
+    for split in needed:
+        if split not in splits:
+            problems.add(EMPTY_SPLIT, split)

@@ -1,0 +1,50 @@
+"""What all picture backbones share: pixels in, tokens out, and how the pixels are scaled."""
+
+import torch
+from torch import nn
+
+
+class RgbBackbone(nn.Module):
+    """uint8 clips (B, T, H, W, 3) to tokens (B, N, D).
+
+    The scaling of pixels belongs to the weights, so it is here and travels with them; nobody looks it up by name.
+
+    Args:
+        mean: Of each colour channel, of pixels in [0, 1].
+        std: Likewise.
+        width: D.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, *, mean: tuple[float, ...], std: tuple[float, ...], width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.weights_sha256 = ""
+        self._channels_last = False
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1, 1), persistent=False)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """Return tokens (B, N, D) of uint8 clips (B, T, H, W, 3)."""
+        return self.tokens(self.to_model_layout(clips))
+
+    def to_model_layout(self, clips: torch.Tensor) -> torch.Tensor:
+        """Return uint8 (B, T, H, W, 3) as scaled float (B, 3, T, H, W)."""
+        pixels = clips.permute(0, 4, 1, 2, 3)  # in memory, channels are still last
+        pixels = pixels if self._channels_last else pixels.contiguous()
+        return (pixels.to(self.mean.dtype).div(255) - self.mean) / self.std
+
+    def use_channels_last(self) -> None:
+        """Compute with channels last in memory: faster convolutions on most devices, other last bits."""
+        self._channels_last = True
+        for parameter in self.parameters():
+            if parameter.dim() == 5:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+            elif parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+    def tokens(self, clips: torch.Tensor) -> torch.Tensor:
+        """Return tokens (B, N, D) of scaled clips (B, 3, T, H, W)."""
+        raise NotImplementedError

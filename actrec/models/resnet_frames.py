@@ -1,0 +1,64 @@
+"""A ResNet over the frames of a clip, with or without the temporal shift."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from actrec.models.backbone import RgbBackbone
+from actrec.models.weights import load_weights
+
+# ImageNet's channel statistics, with which all torchvision ResNets were trained.
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_SHIFT_FRACTION = 8
+
+
+class ResNetFrames(RgbBackbone):
+    """One token a frame: N = T, D = 512 (depth 18, 34) or 2048.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        temporal: `mean` leaves frames apart (the neck averages them); `shift` mixes neighbours before each block.
+        clip_frames: T.
+        weights: See `load_weights`.
+    """
+
+    def __init__(self, *, depth: int, temporal: str, clip_frames: int, weights: dict[str, Any]) -> None:
+        from torchvision.models import get_model
+
+        network: Any = get_model(f"resnet{depth}")
+        width = network.fc.in_features
+        super().__init__(mean=_MEAN, std=_STD, width=width)
+        network.fc = nn.Identity()
+        self.weights_sha256 = load_weights(network, weights, architecture=f"resnet{depth}", drop=("fc.",))
+        if temporal == "shift":
+            for layer in (network.layer1, network.layer2, network.layer3, network.layer4):
+                for block in layer:
+                    block.conv1 = nn.Sequential(TemporalShift(clip_frames), block.conv1)
+        self.network = network
+
+    def tokens(self, clips: torch.Tensor) -> torch.Tensor:
+        """Return tokens (B, T, D)."""
+        batch, _, frames = clips.shape[:3]
+        return self.network(clips.transpose(1, 2).flatten(0, 1)).view(batch, frames, self.width)
+
+
+class TemporalShift(nn.Module):
+    """Moves an eighth of the channels one frame ahead and an eighth one back; zeros come in at the ends.
+
+    Source: Lin et al., TSM, ICCV 2019, section 4 (residual shift, 1/8 each way).
+    """
+
+    def __init__(self, clip_frames: int) -> None:
+        super().__init__()
+        self.clip_frames = clip_frames
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Return (B*T, C, H, W) with channels shifted along T."""
+        clips = frames.view(-1, self.clip_frames, *frames.shape[1:])
+        fold = clips.shape[2] // _SHIFT_FRACTION
+        shifted = torch.zeros_like(clips)
+        shifted[:, :-1, :fold] = clips[:, 1:, :fold]
+        shifted[:, 1:, fold : 2 * fold] = clips[:, :-1, fold : 2 * fold]
+        shifted[:, :, 2 * fold :] = clips[:, :, 2 * fold :]
+        return shifted.view_as(frames)

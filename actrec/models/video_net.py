@@ -1,0 +1,66 @@
+"""torchvision's video classification networks without their classifiers."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from actrec.errors import UserError
+from actrec.models.backbone import RgbBackbone
+from actrec.models.weights import load_weights
+
+# What torchvision calls the classifier, which is taken away.
+_CLASSIFIERS = {
+    "r3d_18": "fc",
+    "mc3_18": "fc",
+    "r2plus1d_18": "fc",
+    "s3d": "classifier",
+    "mvit_v2_s": "head",
+    "swin3d_t": "head",
+}
+_MVIT_FRAMES, _MVIT_PX = 16, 224
+
+
+class VideoNet(RgbBackbone):
+    """One token a clip: the pooled feature. D = 512 (r3d_18, mc3_18, r2plus1d_18), 1024 (s3d), 768 (mvit, swin3d).
+
+    Args:
+        kind: torchvision's name.
+        clip_frames: T. mvit_v2_s has position tables for 16 frames of 224 pixels and takes nothing else.
+        input_px: H and W.
+        weights: See `load_weights`.
+
+    Raises:
+        UserError: if the network cannot take such clips.
+    """
+
+    def __init__(self, *, kind: str, clip_frames: int, input_px: int, weights: dict[str, Any]) -> None:
+        from torchvision.models import get_model, get_model_weights
+
+        if kind == "mvit_v2_s" and (clip_frames, input_px) != (_MVIT_FRAMES, _MVIT_PX):
+            raise UserError(
+                f"model.backbones.rgb: mvit_v2_s takes {_MVIT_FRAMES} frames of {_MVIT_PX} px, got {clip_frames} of "
+                f"{input_px}. Set frames.clip_frames: {_MVIT_FRAMES} and input_px: {_MVIT_PX}"
+            )
+        network: Any = get_model(kind)
+        scaling: Any = get_model_weights(kind)["DEFAULT"].transforms()
+        classifier = _CLASSIFIERS[kind]
+        super().__init__(mean=tuple(scaling.mean), std=tuple(scaling.std), width=_width(getattr(network, classifier)))
+        setattr(network, classifier, nn.Identity())
+        if kind == "s3d":
+            network.avgpool = nn.AdaptiveAvgPool3d(1)  # its own is sized for 224 px and at least 16 frames
+        self.weights_sha256 = load_weights(network, weights, architecture=kind, drop=(f"{classifier}.",))
+        self.network = network
+
+    def tokens(self, clips: torch.Tensor) -> torch.Tensor:
+        """Return tokens (B, 1, D)."""
+        return self.network(clips).flatten(1).unsqueeze(1)
+
+
+def _width(classifier: nn.Module) -> int:
+    for layer in classifier.modules():
+        if isinstance(layer, nn.Linear):
+            return layer.in_features
+        if isinstance(layer, nn.Conv3d):
+            return layer.in_channels
+    raise ValueError(f"no linear layer in {classifier}")

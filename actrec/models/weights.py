@@ -1,0 +1,131 @@
+"""Where a backbone's first weights come from; each file is named by its sha256."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from actrec.errors import UserError
+
+# What training wrappers put before the names of parameters.
+_WRAPPER_PREFIXES = ("_orig_mod.", "module.", "model.")
+
+
+def load_weights(network: nn.Module, weights: dict[str, Any], *, architecture: str, drop: tuple[str, ...]) -> str:
+    """Fill `network` and return the sha256 of the file used, "" for none.
+
+    Args:
+        network: With its classifier already taken away.
+        weights: `{kind: none}`, `{kind: torchvision, name}` or `{kind: file, path, sha256}`.
+        architecture: torchvision's name of the network.
+        drop: Prefixes of parameters that only the classifier had.
+
+    Raises:
+        UserError: if the file cannot be had (saying which to put where), is another than stated, or does not fit.
+    """
+    match weights:
+        case {"kind": "none"}:
+            return ""
+        case {"kind": "torchvision", "name": name}:
+            path = _torchvision_file(architecture, name)
+            digest = sha256_of(path)
+        case {"kind": "file", "path": path, "sha256": expected}:
+            path, digest = Path(path), _checked_digest(Path(path), expected)
+        case _:
+            raise ValueError(f"unknown weights {weights}")
+    _fill(network, read_tensors(path), drop=drop, source=path)
+    return digest
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Return the parameters in a checkpoint: a plain state dict, or one under `state_dict` or `model`.
+
+    Raises:
+        UserError: if the file holds something else, or objects that only unsafe loading would open.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"{path}: not a checkpoint of plain tensors ({' '.join(str(error).split())[:150]}). "
+            "Save its state_dict() alone where you trust it, and use that file."
+        ) from None
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise UserError(f"{path}: expected a state dict of tensors, got {type(content).__name__}")
+    return {_bare(name): value for name, value in content.items()}
+
+
+def _bare(name: str) -> str:
+    for prefix in _WRAPPER_PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _torchvision_file(architecture: str, name: str) -> Path:
+    from urllib.parse import urlparse
+
+    from torchvision.models import get_model_weights
+
+    choices = get_model_weights(architecture)
+    if name not in choices.__members__:
+        raise UserError(
+            f"model.backbones: torchvision has no weights '{name}' for {architecture}; it has: "
+            f"{', '.join(choices.__members__)}. For random ones: weights: {{kind: none}}"
+        )
+    url = choices[name].url
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    path = folder / Path(urlparse(url).path).name
+    if not path.exists():
+        _download(url, path, what=f"{architecture} {name}")
+    return path
+
+
+def _download(url: str, path: Path, *, what: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rpartition("-")[2], progress=False)
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"the weights {what} are not on this machine and could not be fetched ({error}). Fetch {url} on another "
+            f"machine, put the file at {path}, and run again. For random weights: weights: {{kind: none}}"
+        ) from None
+
+
+def _checked_digest(path: Path, expected: str) -> str:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file. model.backbones…weights.path must name a checkpoint on this machine.")
+    digest = sha256_of(path)
+    if digest != expected:
+        raise UserError(
+            f"{path}: its sha256 is {digest}, expected {expected}. If the file is right, set that."
+        )
+    return digest
+
+
+def _fill(network: nn.Module, tensors: dict[str, torch.Tensor], *, drop: tuple[str, ...], source: Path) -> None:
+    tensors = {name: value for name, value in tensors.items() if not name.startswith(drop)}
+    own = network.state_dict()
+    missing, unknown = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
+    differing = [
+        f"{name} {tuple(tensors[name].shape)} for {tuple(own[name].shape)}"
+        for name in sorted(set(own) & set(tensors))
+        if own[name].shape != tensors[name].shape
+    ]
+    problems = {"missing": missing, "unknown": unknown, "of another shape": differing}
+    if any(problems.values()):
+        found = (f"{len(names)} {what} ({', '.join(names[:3])} …)" for what, names in problems.items() if names)
+        raise UserError(
+            f"{source}: weights of another network: {'; '.join(found)}. Check kind and depth in model.backbones"
+        )
+    network.load_state_dict(tensors)

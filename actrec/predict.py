@@ -1,0 +1,58 @@
+"""What `actrec predict` does: find videos, run the model on them, write a table."""
+
+import csv
+import io
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from actrec.errors import UserError
+
+# By extension only to choose what to try in a folder; what a file is, its first bytes say.
+_VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts"),
+    *(".mts", ".m2ts", ".flv", ".wmv", ".asf", ".ogv", ".3gp", ".gif"),
+)
+
+
+def predict_to_csv(source: Path, *, checkpoint: Path, window_s: float | None) -> tuple[str, int]:
+    """Return predictions as CSV text, and how many rows are of bad files.
+
+    Args:
+        source: A video or a folder.
+        checkpoint: A model that `train` wrote.
+        window_s: See `predict_videos`.
+
+    Raises:
+        UserError: if there is nothing to look at, or no model to look with.
+    """
+    paths = find_videos(source)
+    from actrec.store.workers import worker_count
+    from actrec.training.checkpoint import load_model
+    from actrec.training.device import launch
+    from actrec.training.windows import Prediction, predict_videos
+
+    model, about = load_model(checkpoint)
+    fabric = launch(device="auto", threads=worker_count(), precision="fp32")
+    model.to(fabric.device)
+    rows = list(predict_videos(paths, model, about, window_s=window_s, device=fabric.device, workers=worker_count()))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([field.name for field in fields(Prediction)])
+    writer.writerows(["" if value is None else value for value in astuple(row)] for row in rows)
+    return out.getvalue(), sum(row.status != "ok" for row in rows)
+
+
+def find_videos(source: Path) -> list[Path]:
+    """Return the file itself, or all videos below a folder, sorted.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise UserError(f"{source}: no such file or folder")
+    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in _VIDEO_SUFFIXES and path.is_file())
+    if not found:
+        raise UserError(f"{source}: no video in it; looked for {' '.join(sorted(_VIDEO_SUFFIXES))}")
+    return found

@@ -1,0 +1,79 @@
+"""Recipes: complete params files, of which one at a time is the active experiment."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from actrec.errors import UserError
+from actrec.params.load import load, plain
+from actrec.store.files import write_atomic
+
+
+def describe_all(folder: Path, active: Path) -> list[str]:
+    """Return a line a recipe: its name, * if params.yaml is of it, and what its first comment says."""
+    current = load(active).recipe if active.exists() else ""
+    width = max(len(path.stem) for path in _files(folder))
+    return [
+        f"{'*' if path.stem == current else ' '} {path.stem:{width}}  {_first_comment(path)}" for path in _files(folder)
+    ]
+
+
+def activate(name: str, folder: Path, active: Path) -> list[str]:
+    """Copy a recipe to params.yaml and return what changed, a line a setting.
+
+    Raises:
+        UserError: if there is no such recipe, or it is not valid.
+    """
+    names = {path.stem: path for path in _files(folder)}
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(names)}."
+        raise UserError(f"no recipe '{name}' in {folder}/. {hint}")
+    new = plain(load(names[name]))
+    old = _settings(active)
+    write_atomic(active, names[name].read_text(encoding="utf-8"))
+    return list(_differences(old, dict(_flat(new))))
+
+
+def _files(folder: Path) -> list[Path]:
+    found = sorted(folder.glob("*.yaml"))
+    if not found:
+        raise UserError(f"{folder}/: no recipes here. Run this in the folder that holds dvc.yaml.")
+    return found
+
+
+def _first_comment(path: Path) -> str:
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """Return the settings that stand in params.yaml, valid or not: they are about to be replaced."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    if not path.exists():
+        return {}
+    try:
+        return dict(_flat(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))))
+    except YAMLError:
+        return {}
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, part in value.items():
+            yield from _flat(part, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    for name in [*new, *(name for name in old if name not in new)]:
+        if name not in old:
+            yield f"+ {name}: {new[name]}"
+        elif name not in new:
+            yield f"- {name}: {old[name]}"
+        elif old[name] != new[name]:
+            yield f"~ {name}: {old[name]} -> {new[name]}"

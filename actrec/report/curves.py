@@ -1,0 +1,168 @@
+"""How the training went, from history.csv."""
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from actrec.errors import UserError
+from actrec.report import canvas
+from actrec.report.canvas import BLUE, FAINT, GREY, INK, LINES, ORANGE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_VALIDATION = re.compile(r"val_(?P<head>.+)_(?P<metric>top1|top5|mean_per_class_acc|f1_macro|f1_weighted|loss)")
+_NEEDED = ("epoch", "phase", "lr", "train_loss", "data_s", "compute_s", "epoch_s", "is_best")
+_MAX_MARKED_EPOCHS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What happened in each epoch.
+
+    `numbers` holds (epochs,) a numeric column, NaN where a cell is empty; `best` is the row of the best epoch, None if
+    no epoch was marked as the best so far.
+    """
+
+    numbers: dict[str, npt.NDArray[np.float64]]
+    phases: tuple[str, ...]
+    best: int | None
+
+    @property
+    def heads(self) -> list[str]:
+        """The heads that were validated, in the order of the columns."""
+        found = (_VALIDATION.fullmatch(name) for name in self.numbers)
+        return list(dict.fromkeys(match["head"] for match in found if match))
+
+
+def read_history(path: Path) -> History | None:
+    """Return what history.csv says, or None if no epoch was trained (a model fitted in closed form).
+
+    Raises:
+        UserError: if a column is missing.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows, columns = list(reader), reader.fieldnames or []
+    if missing := [name for name in _NEEDED if name not in columns]:
+        raise UserError(f"{path}: no column {', '.join(missing)}; found {', '.join(columns)}. Run: dvc repro -f train")
+    if not rows:
+        return None
+    numeric = [name for name in columns if name not in ("phase", "is_best")]
+    best = [number for number, row in enumerate(rows) if row["is_best"].strip().lower() in ("true", "1")]
+    return History(
+        numbers={name: np.array([float(row[name] or "nan") for row in rows]) for name in numeric},
+        phases=tuple(row["phase"] for row in rows),
+        best=best[-1] if best else None,
+    )
+
+
+def training_curves(history: History, *, select_on: str) -> bytes:
+    """Return loss, validation metric, learning rate and where the time went, by epoch, as a PNG file.
+
+    Args:
+        history: At least one epoch.
+        select_on: `<head>.<metric>`, the number that chose the best epoch.
+    """
+    head, _, metric = select_on.rpartition(".")
+    with canvas.style():
+        fig = canvas.figure(
+            10.0,
+            7.0,
+            title="Training",
+            subtitle=_subtitle(history, head, metric),
+            caption="Grey line: the best epoch, whose model is kept." if history.best is not None else "",
+        )
+        (loss, quality), (rate, time) = fig.subplots(2, 2, sharex=True)
+        _draw_loss(loss, history)
+        # The loss has its own panel.
+        _draw_metric(quality, history, "top1" if metric == "loss" else metric)
+        _draw_line(rate, history, "lr", BLUE, "")
+        _finish(rate, history, "learning rate")
+        rate.set_ylim(bottom=0)
+        rate.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        _draw_time(time, history)
+        return canvas.png(fig)
+
+
+def _subtitle(history: History, head: str, metric: str) -> str:
+    epochs = history.numbers["epoch"]
+    text = f"{len(epochs)} epoch{'s' if len(epochs) != 1 else ''}"
+    values = history.numbers.get(f"val_{head}_{metric}")
+    if history.best is None or values is None:
+        return text
+    return f"{text} · best: epoch {epochs[history.best]:.0f}, val {head} {metric} {values[history.best]:.3f}"
+
+
+def _draw_line(axes: "Axes", history: History, column: str, colour: str, label: str, style: str = "-") -> None:
+    # A single epoch is a point, which a line alone would not show.
+    marker = "o" if len(history.phases) <= _MAX_MARKED_EPOCHS else ""
+    values = history.numbers[column]
+    axes.plot(history.numbers["epoch"], values, style, color=colour, marker=marker, markersize=3, label=label, lw=1.5)
+
+
+def _draw_loss(axes: "Axes", history: History) -> None:
+    _draw_line(axes, history, "train_loss", INK, "train", "--")
+    for number, head in enumerate(history.heads):
+        if f"val_{head}_loss" in history.numbers:
+            _draw_line(axes, history, f"val_{head}_loss", LINES[number % len(LINES)], f"val {head}")
+    _finish(axes, history, "loss")
+    axes.legend(fontsize=8.5)
+
+
+def _draw_metric(axes: "Axes", history: History, metric: str) -> None:
+    heads = [head for head in history.heads if f"val_{head}_{metric}" in history.numbers]
+    if not heads:
+        canvas.note(axes, "No validation clips.")
+        return
+    for number, head in enumerate(heads):
+        _draw_line(axes, history, f"val_{head}_{metric}", LINES[number % len(LINES)], f"val {head}")
+    _finish(axes, history, metric.replace("_", " "))
+    axes.set_ylim(0, 1.03)
+    axes.legend(fontsize=8.5, loc="lower right")
+
+
+def _draw_time(axes: "Axes", history: History) -> None:
+    epochs, total = history.numbers["epoch"], history.numbers["epoch_s"]
+    known = total > 0
+    data, compute = (
+        np.divide(history.numbers[name], total, out=np.zeros_like(total), where=known)
+        for name in ("data_s", "compute_s")
+    )
+    rest = np.where(known, np.maximum(0, 1 - data - compute), 0)
+    below = np.zeros_like(total)
+    seconds = {"waiting for data": ORANGE, "computing": BLUE, "rest": "#BDBDBD"}
+    for (name, colour), share in zip(seconds.items(), (data, compute, rest), strict=True):
+        label = f"{name} {np.average(share, weights=np.maximum(total, 1e-9)):.0%}"
+        axes.bar(epochs, share, width=1.0, bottom=below, color=colour, label=label, edgecolor="white", linewidth=0.3)
+        below = below + share
+    _finish(axes, history, f"time, {np.nansum(total):,.0f} s in all")
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.legend(fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+
+
+def _finish(axes: "Axes", history: History, heading: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = history.numbers["epoch"]
+    axes.set_title(heading, loc="left", fontsize=9.5, color=GREY)
+    axes.set_xlabel("epoch")
+    axes.tick_params(labelbottom=True)
+    axes.set_xlim(epochs[0] - 0.6, epochs[-1] + 0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    axes.grid(axis="y", color=FAINT)
+    if history.best is not None:
+        axes.axvline(epochs[history.best], color="#BDBDBD", linewidth=1, zorder=0)
+    for number in range(1, len(epochs)):
+        if history.phases[number] != history.phases[number - 1]:
+            edge = (epochs[number - 1] + epochs[number]) / 2
+            axes.axvline(edge, color=GREY, linewidth=1, linestyle=":")
+            if heading == "loss":
+                place = axes.get_xaxis_transform()
+                axes.text(edge, 1.0, f" {history.phases[number]}", transform=place, fontsize=8.5, color=GREY, va="top")

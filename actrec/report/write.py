@@ -1,0 +1,85 @@
+"""Everything in results/ that follows from the scores."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from actrec.metrics.bootstrap import accuracy_intervals
+from actrec.metrics.classification import Scores, summarise
+from actrec.report import curves, plots, tables
+from actrec.store.files import write_atomic
+
+
+def metrics_tree(
+    all_scores: Iterable[Scores], *, bootstrap_samples: int, seed: int
+) -> dict[str, dict[str, dict[str, float | int]]]:
+    """Return {split: {head: {metric: value}}}, as metrics.json has it.
+
+    Args:
+        all_scores: One for each split and head.
+        bootstrap_samples: For the 95 % intervals (keys that end in _low and _high); 0 = none.
+        seed: Of the bootstrap.
+    """
+    tree: dict[str, dict[str, dict[str, float | int]]] = {}
+    for scores in all_scores:
+        values = summarise(scores) | accuracy_intervals(scores, samples=bootstrap_samples, seed=seed)
+        tree.setdefault(scores.split, {})[scores.head] = values
+    return tree
+
+
+def results(
+    folder: Path,
+    all_scores: Sequence[Scores],
+    *,
+    metrics: tables.MetricsTree,
+    history_csv: Path | None,
+    select_on: str,
+) -> None:
+    """Write predictions.csv, per_class.csv, confusion.csv, confused_pairs.csv, confusion/*.csv and plots/*.png.
+
+    confusion.csv has all splits and heads in one table; confusion/<split>_<head>.csv have one each, for DVC's
+    confusion template counts every row of a file. Pictures and tables there of an earlier run are removed.
+
+    Args:
+        folder: results/.
+        all_scores: One for each split and head.
+        metrics: What `metrics_tree` makes of them, for the headings.
+        history_csv: What training wrote, None if there is nothing to draw.
+        select_on: `<head>.<metric>`, the number that chose the best epoch.
+    """
+    for name, text in _tables(all_scores).items():
+        write_atomic(folder / name, text)
+    _replace(folder / "confusion", {f"{s.split}_{s.head}.csv": tables.confusion_csv([s]).encode() for s in all_scores})
+    _replace(folder / "plots", _pictures(all_scores, metrics, history_csv, select_on))
+
+
+def _tables(all_scores: Sequence[Scores]) -> dict[str, str]:
+    return {
+        "predictions.csv": tables.predictions_csv(all_scores),
+        "per_class.csv": tables.per_class_csv(all_scores),
+        "confusion.csv": tables.confusion_csv(all_scores),
+        "confused_pairs.csv": tables.confused_pairs_csv(all_scores),
+    }
+
+
+def _pictures(
+    all_scores: Sequence[Scores], metrics: tables.MetricsTree, history_csv: Path | None, select_on: str
+) -> dict[str, bytes]:
+    pictures = {
+        f"{scores.split}_{scores.head}_{what}.png": content
+        for scores in all_scores
+        for what, content in plots.figures(scores, metrics[scores.split][scores.head]).items()
+    }
+    history = curves.read_history(history_csv) if history_csv else None
+    if history:
+        pictures["training_curves.png"] = curves.training_curves(history, select_on=select_on)
+    return pictures
+
+
+def _replace(folder: Path, files: dict[str, bytes]) -> None:
+    """Make the folder hold these files, and no other of their kinds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+    for path in folder.iterdir():
+        if path.suffix in (".png", ".csv") and path.name not in files:
+            path.unlink()

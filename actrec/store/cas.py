@@ -1,0 +1,133 @@
+"""The content-addressed store: what was computed once from the same bytes, settings and code is not computed again.
+
+It lies outside DVC's outs, because DVC empties those before a stage runs. An entry is `<stage>/<kk>/<key>` and, written
+after it, `<key>.json`: without the second there is no entry, so a kill at any moment leaves none half made.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from actrec.store.files import write_atomic
+
+_STALE_TEMPORARY_S = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stored item: its file, the digest and size of its content, and what its maker wanted to remember."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A folder of entries. Safe to share between processes and pipelines: equal keys have equal content."""
+
+    root: Path
+
+    def find(self, stage: str, key: str) -> Entry | None:
+        """Return the entry, or None if it was never finished or its file has lost bytes since."""
+        path = self._path(stage, key)
+        record = _record(path)
+        try:
+            meta = json.loads(record.read_text(encoding="utf-8"))
+            if path.stat().st_size != meta["size_bytes"]:
+                return None
+            os.utime(record)  # the time of last use, for `prune`; never the item's own, which DVC watches
+        except (FileNotFoundError, ValueError):
+            return None
+        return Entry(path, meta["sha256"], meta["size_bytes"], meta["facts"])
+
+    def put(self, stage: str, key: str, content: bytes, **facts: Any) -> Entry:
+        """Keep `content` under `key`, with `facts` beside it."""
+        path = self._path(stage, key)
+        write_atomic(path, content)
+        path.chmod(0o444)  # outs are hard links to it
+        meta = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content), "facts": facts}
+        write_atomic(_record(path), json.dumps(meta))
+        return Entry(path, meta["sha256"], meta["size_bytes"], facts)
+
+    def entries(self) -> list[tuple[Path, int, float]]:
+        """Return (file, size in bytes, time of last use) of every entry, the longest unused first."""
+        found = []
+        for record in self.root.glob("*/??/*.json"):
+            path = record.with_suffix("")
+            if path.exists():
+                found.append((path, path.stat().st_size, record.stat().st_mtime))
+        return sorted(found, key=lambda item: (item[2], item[0]))
+
+    def prune(self, max_bytes: int) -> int:
+        """Remove the longest unused entries until at most `max_bytes` remain; return how many bytes went."""
+        self._drop_stale_temporaries()
+        entries = self.entries()
+        excess = sum(size for _, size, _ in entries) - max_bytes
+        removed = 0
+        for path, size, _ in entries:
+            if removed >= excess:
+                break
+            _record(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            removed += size
+        return removed
+
+    def _drop_stale_temporaries(self) -> None:
+        for path in self.root.glob("*/??/.*"):
+            if time.time() - path.stat().st_mtime > _STALE_TEMPORARY_S:
+                path.unlink(missing_ok=True)
+
+    def _path(self, stage: str, key: str) -> Path:
+        return self.root / stage / key[:2] / key
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def place(source: Path, destination: Path) -> None:
+    """Make `destination` the same file as `source`: a hard link, or a copy where links cannot be."""
+    try:
+        os.link(source, destination)
+    except OSError:
+        shutil.copyfile(source, destination)
+
+
+def store_root() -> Path | None:
+    """Return the store's folder: $ACTREC_CACHE, else the user's cache folder; None for ACTREC_CACHE=off."""
+    chosen = os.environ.get("ACTREC_CACHE", "")
+    if chosen == "off":
+        return None
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("actrec")
+
+
+@contextmanager
+def open_store(near: Path) -> Iterator[Store]:
+    """Yield the store; with ACTREC_CACHE=off an empty one beside `near` that is gone afterwards."""
+    root = store_root()
+    if root is not None:
+        yield Store(root)
+        return
+    near.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=near.parent, prefix=".store-") as folder:
+        yield Store(Path(folder))
+
+
+def item_key(version: str, settings: dict[str, Any], *digests: str) -> str:
+    """Return the key of an item: what code made it, by which settings, from which bytes."""
+    text = json.dumps([version, settings, digests], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

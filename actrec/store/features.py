@@ -1,0 +1,153 @@
+"""The cache of frozen backbones' outputs: one HDF5 file, with the identity of what made it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from actrec.errors import UserError
+from actrec.store.files import publish
+
+_FORMAT = 1
+
+
+def feature_identity(
+    *,
+    backbones: Mapping[str, Any],
+    weights_sha256: Mapping[str, str],
+    clip_spec: Mapping[str, Any],
+    features: Mapping[str, Any],
+    compute: Mapping[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """Return all that decides a feature besides the clip and the code; what has no influence is left out.
+
+    Args:
+        backbones: The section `model.backbones`.
+        weights_sha256: Of each backbone's weights, "" for random ones.
+        clip_spec: How clips were cut.
+        features: The section `features`.
+        compute: The section `compute`.
+        seed: Of random weights and random views.
+    """
+    is_random = features["views"] > 1 or not all(weights_sha256.values())
+    return {
+        "backbones": {m: {k: v for k, v in b.items() if k != "weights"} for m, b in backbones.items()},
+        "weights_sha256": dict(weights_sha256),
+        "clip_spec": dict(clip_spec),
+        "views": features["views"],
+        "augment": features["augment"] if features["views"] > 1 else None,
+        "precision": features["precision"],
+        "batch_size": features["batch_size"],
+        "compute": dict(compute),
+        "seed": seed if is_random else None,
+    }
+
+
+def write_features(
+    path: Path,
+    *,
+    identity: Mapping[str, Any],
+    clip_ids: Sequence[str],
+    plain: Mapping[str, np.ndarray],
+    augmented_ids: Sequence[str],
+    augmented: Mapping[str, np.ndarray],
+) -> None:
+    """Write features.h5, whole or not at all; the same content gives the same bytes.
+
+    Args:
+        path: The file.
+        identity: What made the features: weights, preprocessing, precision, views. `CachedFeatures` compares it.
+        clip_ids: Of the rows of `plain`.
+        plain: {modality: float (clips, clips_per_video, N, D)}.
+        augmented_ids: Of the rows of `augmented`: the training clips.
+        augmented: {modality: float (training clips, random views, N, D)}.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    with h5py.File(temporary, "w", track_order=False) as file:
+        file.attrs["format"] = _FORMAT
+        file.attrs["identity"] = json.dumps(identity, sort_keys=True)
+        for name, ids in (("clip_ids", clip_ids), ("augmented_ids", augmented_ids)):
+            file.create_dataset(name, data=list(ids), dtype=h5py.string_dtype(), track_times=False)
+        for group, arrays in (("plain", plain), ("augmented", augmented)):
+            for modality, values in sorted(arrays.items()):
+                file.create_dataset(f"{group}/{modality}", data=values, track_times=False)
+    # After a full disk HDF5 may close a file that opens cleanly with datasets missing: count before it gets its name.
+    CachedFeatures(temporary, identity)
+    publish(temporary, path)
+
+
+class CachedFeatures:
+    """The features in a file, all read into memory (random rows from disk are 25x slower).
+
+    Args:
+        path: What `write_features` wrote.
+        identity: What the caller needs; None to take what is there.
+
+    Raises:
+        UserError: if the file holds features of something else, is damaged, or refers to other files.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any] | None) -> None:
+        try:
+            with h5py.File(path, "r") as file:
+                self.identity: dict[str, Any] = json.loads(str(file.attrs["identity"]))
+                _refuse_mismatch(path, self.identity, identity)
+                ids = {name: [str(v) for v in _own(file, name).asstr()[:]] for name in ("clip_ids", "augmented_ids")}
+                self.modalities = sorted(_group(file, "plain"))
+                self._plain = {m: _own(file, f"plain/{m}")[:] for m in self.modalities}
+                self._augmented = {m: _own(file, f"augmented/{m}")[:] for m in self.modalities}
+        except (OSError, KeyError, ValueError) as error:
+            raise UserError(
+                f"{path}: not a whole feature file ({error}). Make it again: dvc repro -f features"
+            ) from None
+        self._rows = {name: {clip_id: row for row, clip_id in enumerate(values)} for name, values in ids.items()}
+        counts = {len(ids["clip_ids"]), *(len(v) for v in self._plain.values())}
+        if len(counts) != 1 or {len(v) for v in self._augmented.values()} - {len(ids["augmented_ids"])}:
+            raise UserError(f"{path}: rows are missing. Make it again: dvc repro -f features")
+
+    def __contains__(self, clip_id: str) -> bool:
+        return clip_id in self._rows["clip_ids"]
+
+    def plain(self, modality: str, clip_ids: Sequence[str]) -> np.ndarray:
+        """Return the plain views of these clips, float32 (n, clips_per_video, N, D)."""
+        rows = [self._rows["clip_ids"][clip_id] for clip_id in clip_ids]
+        return self._plain[modality][rows].astype(np.float32)
+
+    def augmented(self, modality: str, clip_ids: Sequence[str]) -> np.ndarray:
+        """Return the random views of these clips, float32 (n, random views, N, D); clips outside train have none."""
+        known = self._rows["augmented_ids"]
+        if not all(clip_id in known for clip_id in clip_ids):
+            values = self._augmented[modality]
+            return np.zeros((len(clip_ids), 0, *values.shape[2:]), np.float32)
+        return self._augmented[modality][[known[clip_id] for clip_id in clip_ids]].astype(np.float32)
+
+
+def _own(file: h5py.File, name: str) -> h5py.Dataset:
+    """Return a dataset whose bytes lie in this file: HDF5 can refer to any other file on the machine."""
+    link = file.get(name, getlink=True)
+    data = file[name] if isinstance(link, h5py.HardLink) else None
+    if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
+        raise ValueError(f"{name} is not stored in the file itself")
+    return data
+
+
+def _group(file: h5py.File, name: str) -> h5py.Group:
+    group = file[name]
+    if not isinstance(group, h5py.Group):
+        raise ValueError(f"{name} is not a group")
+    return group
+
+
+def _refuse_mismatch(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any] | None) -> None:
+    if wanted is None:
+        return
+    as_stored: dict[str, Any] = json.loads(json.dumps(wanted))
+    differing = sorted(key for key in {*found, *as_stored} if found.get(key) != as_stored.get(key))
+    if differing:
+        shown = "; ".join(f"{key} is {found.get(key)}, wanted {as_stored.get(key)}" for key in differing)
+        raise UserError(f"{path}: features of something else: {shown}. Make them again: dvc repro features")

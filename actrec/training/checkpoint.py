@@ -1,0 +1,100 @@
+"""Two kinds of file: a trained model that anybody can use, and the state from which a killed run goes on."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from actrec.errors import UserError
+from actrec.media.clip import ClipSpec
+from actrec.models.recogniser import Recogniser, build
+from actrec.store.files import write_atomic
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model with all that using it takes: its own description, class names, and how clips are cut for it.
+
+    `typical_s` is the median duration of the training clips: long videos are looked at in windows of it.
+    """
+
+    model: dict[str, Any]
+    classes: dict[str, tuple[str, ...]]
+    clip_spec: ClipSpec
+    typical_s: float
+    weights_sha256: dict[str, str]
+    channels_last: bool
+    seed: int
+    epoch: int
+
+    def rebuild(self, state: Mapping[str, torch.Tensor]) -> Recogniser:
+        """Return the trained model; no weights are looked up."""
+        bare = {m: {**b, "weights": {"kind": "none"}} for m, b in self.model["backbones"].items()}
+        spec = {**self.model, "backbones": bare}
+        model = build(
+            spec,
+            classes=self.classes,
+            clip_frames=self.clip_spec.clip_frames,
+            channels_last=self.channels_last,
+            seed=self.seed,
+        )
+        model.load_state_dict(state)
+        return model.eval()
+
+
+def save_model(path: Path, about: Checkpoint, state: Mapping[str, torch.Tensor]) -> None:
+    """Write a checkpoint of plain types; the same model gives the same bytes."""
+    content = {"format": _FORMAT, "about": _plain(asdict(about)), "state_dict": _on_cpu(dict(state))}
+    save_tensors(path, content)
+
+
+def load_model(path: Path) -> tuple[Recogniser, Checkpoint]:
+    """Return the model in a checkpoint, in evaluation mode, and what is known about it.
+
+    Raises:
+        UserError: if there is none, or it is not one of actrec's.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no checkpoint yet. Train one: dvc repro")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        about = content["about"]
+        checkpoint = Checkpoint(
+            **{
+                **about,
+                "classes": {head: tuple(names) for head, names in about["classes"].items()},
+                "clip_spec": ClipSpec(**about["clip_spec"]),
+            }
+        )
+    except Exception as error:
+        raise UserError(f"{path}: not a checkpoint of actrec ({' '.join(str(error).split())[:150]})") from None
+    return checkpoint.rebuild(content["state_dict"]), checkpoint
+
+
+def save_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values, whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        # A copy of its own: what is saved of a view is the whole storage below it.
+        return value.detach().cpu().clone(memory_format=torch.contiguous_format)
+    return {key: _on_cpu(part) for key, part in value.items()} if isinstance(value, dict) else value
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _plain(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_plain(part) for part in value]
+        case _:
+            return value

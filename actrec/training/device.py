@@ -1,0 +1,57 @@
+"""On what the numbers are computed."""
+
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from actrec.errors import UserError
+
+_PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def launch(*, device: str, threads: int, precision: str) -> Fabric:
+    """Return Fabric on the device that was asked for, with deterministic kernels and a fixed number of threads.
+
+    Args:
+        device: auto (cuda, else mps, else cpu), or one of these.
+        threads: Of torch on the CPU; another number changes the last bits of results.
+        precision: fp32, or bf16 / fp16 where autocast deems it safe.
+
+    Raises:
+        UserError: if the device is not there or cannot compute so.
+    """
+    chosen = _best_device() if device == "auto" else device
+    if chosen == "cuda" and not torch.cuda.is_available():
+        raise UserError("compute.device is cuda, but torch sees no GPU here. Set compute.device: auto")
+    if chosen == "mps" and not torch.backends.mps.is_available():
+        raise UserError("compute.device is mps, but this machine has none. Set compute.device: auto")
+    if precision == "fp16" and chosen != "cuda":
+        raise UserError(f"train.precision: fp16 needs a CUDA GPU, this runs on {chosen}. Set train.precision: bf16")
+    torch.set_num_threads(threads)
+    # Where a GPU has no deterministic kernel (some 3-D pooling) torch warns and goes on.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    fabric = Fabric(accelerator=chosen, devices=1, precision=_PRECISIONS[precision])
+    fabric.launch()
+    return fabric
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Return the most memory used so far, in MB: of the GPU on one, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    import sys
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

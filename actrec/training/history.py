@@ -1,0 +1,32 @@
+"""The course of training: a row an epoch, as a file and as lines on the screen."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from actrec.console import say
+
+
+def dump_history(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return history.csv: a row an epoch, columns as in the rows."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def epoch_printer(select_on: str, total_epochs: int) -> Callable[[Mapping[str, Any]], None]:
+    """Return what prints a finished epoch: loss, the selected validation metric, where the time went."""
+    head, metric = select_on.split(".")
+
+    def show(row: Mapping[str, Any]) -> None:
+        waiting = row["data_s"] / max(row["data_s"] + row["compute_s"], 1e-9)
+        say(
+            f"epoch {row['epoch']:>3}/{total_epochs}  loss {row['train_loss']:.4f}  "
+            f"val {head} {metric} {row[f'val_{head}_{metric}']:.4f}{' *' if row['is_best'] else '  '}  "
+            f"{row['epoch_s']:.1f} s, {waiting:.0%} of it waiting for data"
+        )
+
+    return show

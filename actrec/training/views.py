@@ -1,0 +1,40 @@
+"""What a backbone is shown of a stored clip: the plain view, or a random one."""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+_ASPECT = (3 / 4, 4 / 3)
+
+
+def plain_view(clips: torch.Tensor, *, input_px: int) -> torch.Tensor:
+    """Return uint8 clips (…, T, S, S, 3) resized to input_px."""
+    return _resize(clips, input_px)
+
+
+def random_view(
+    clip: torch.Tensor, rng: np.random.Generator, *, input_px: int, min_area_frac: float, flip_prob: float
+) -> torch.Tensor:
+    """Return a random crop of a uint8 clip (T, S, S, 3), resized to (T, input_px, input_px, 3), perhaps mirrored.
+
+    All frames share the crop. Its area is uniform in [min_area_frac, 1] of the frame, the logarithm of its aspect ratio
+    uniform in log [3/4, 4/3] (narrowed where the crop would not fit), its place uniform.
+
+    Source: Szegedy et al., Going deeper with convolutions, CVPR 2015, section 6, as in torchvision's RandomResizedCrop.
+    """
+    height, width = clip.shape[1:3]
+    area = rng.uniform(min_area_frac, 1.0) * height * width
+    aspect = np.exp(rng.uniform(*np.log(_ASPECT)))
+    crop_h = min(max(round(np.sqrt(area / aspect)), 1), height)
+    crop_w = min(max(round(np.sqrt(area * aspect)), 1), width)
+    top, left = int(rng.integers(height - crop_h + 1)), int(rng.integers(width - crop_w + 1))
+    view = _resize(clip[:, top : top + crop_h, left : left + crop_w], input_px)
+    return view.flip(2) if rng.random() < flip_prob else view
+
+
+def _resize(clips: torch.Tensor, size_px: int) -> torch.Tensor:
+    if clips.shape[-3:-1] == (size_px, size_px):
+        return clips
+    frames = clips.flatten(0, -4).permute(0, 3, 1, 2)
+    small = functional.interpolate(frames, (size_px, size_px), mode="bilinear", antialias=True)
+    return small.permute(0, 2, 3, 1).reshape(*clips.shape[:-3], size_px, size_px, 3)

@@ -1,0 +1,59 @@
+"""Stage frames: videos to uint8 tensors, one `.pt` a clip (or in shards), in killable workers and through the store."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from actrec.console import Debug, run, say
+from actrec.data import quarantine
+from actrec.data.manifest import Clip, load_manifest
+from actrec.media import clip as clips
+from actrec.media.decode import decoder_of
+from actrec.params import Params, load
+from actrec.store.cas import item_key, open_store
+from actrec.store.closure import code_version
+from actrec.store.files import write_atomic
+from actrec.store.tree import Job, Maker, build, write_stub
+from actrec.store.workers import worker_count
+from pipeline import paths
+
+
+def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
+    """Decode the clips of the manifest to data/processed/<dataset>/video_frames/."""
+    p = load(params)
+    out, bad_list = paths.frames(p.data.name), paths.quarantine(p.data.name, "frames")
+    if not p.frames.enabled:
+        write_stub(out)
+        write_atomic(bad_list, quarantine.dump([]))
+        return
+    manifest = load_manifest(paths.manifest(p.data.name))
+    spec, root = clip_spec(p), Path(p.data.root).resolve()
+    maker = Maker("frames", ".pt", clips.make_clip_file, clips.pack_clip_files, p.frames.timeout_s, clips.HEAVY_IMPORTS)
+    with open_store(near=out) as store:
+        jobs = [job(clip, spec, root) for clip in manifest.clips]
+        built = build(out, jobs, maker, about={"spec": asdict(spec)}, store=store, workers=worker_count())
+    bad = [
+        quarantine.Quarantined(o.item.clip_id, "frames", o.reason, o.item.argument.path.name, o.message, o.attempts)
+        for o in built.failed
+    ]
+    write_atomic(bad_list, quarantine.dump(bad))
+    say(f"frames: {len(jobs) - len(bad)} clips, {built.computed} of them decoded now, {len(bad)} set aside")
+    quarantine.check_losses(manifest, bad, max_bad_frac=p.data.max_bad_frac, total=len(jobs), listed_in=bad_list)
+
+
+def clip_spec(p: Params) -> clips.ClipSpec:
+    """Return how clips are cut, from the section `frames`."""
+    f = p.frames
+    stride = f.sampling.frame_stride if f.sampling.kind == "stride" else None
+    return clips.ClipSpec(f.clip_frames, f.clips_per_video, stride, f.size_px, f.resize)
+
+
+def job(clip: Clip, spec: clips.ClipSpec, root: Path) -> Job:
+    """Return what makes the clip's tensor, keyed by the file's bytes, the part, the spec, the decoder and the code."""
+    settings = {**asdict(spec), "start_s": clip.start_s, "end_s": clip.end_s, "decoder": decoder_of(clip.facts)}
+    version = code_version("actrec.media.clip", "torch", "decord", "av")
+    task = clips.ClipTask(root / clip.path, clip.size_bytes, clip.facts, spec, clip.start_s, clip.end_s)
+    return Job(clip.clip_id, item_key(version, settings, clip.sha256), task)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,38 @@
+"""Where each stage writes. The same names stand in dvc.yaml; a test compares them."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+DEMO = Path("data/raw/demo")
+MODELS = Path("models")
+RESULTS = Path("results")
+
+
+def interim(dataset: str) -> Path:
+    """Return the folder of a data set's tables: the manifest, and what each stage set aside."""
+    return Path("data/interim") / dataset
+
+
+def manifest(dataset: str) -> Path:
+    """Return where `ingest` writes the manifest."""
+    return interim(dataset) / "manifest.csv"
+
+
+def quarantine(dataset: str, stage: str) -> Path:
+    """Return where `stage` lists what it set aside."""
+    return interim(dataset) / f"quarantine_{stage}.csv"
+
+
+def frames(dataset: str) -> Path:
+    """Return the folder of clip tensors."""
+    return Path("data/processed") / dataset / "video_frames"
+
+
+def features(dataset: str) -> Path:
+    """Return the file of cached features; `features_index` beside it says whether there are any."""
+    return Path("data/processed") / dataset / "features.h5"
+
+
+def features_index(dataset: str) -> Path:
+    """Return the file that says what features.h5 holds, or that the recipe does not use it."""
+    return features(dataset).with_suffix(".json")

@@ -1,0 +1,200 @@
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actrec.errors import BadItem
+from actrec.media.probe import HEAD_BYTES, IMAGES, SOUNDS, clockwise, open_container, probe, sniff, video_stream
+
+MEDIA = Path(__file__).resolve().parents[3] / "shared/data/media"
+
+
+def reason_of(action, *args) -> str:
+    with pytest.raises(BadItem) as caught:
+        action(*args)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("head", "container"),
+    [
+        (b"\x00\x00\x00\x20ftypisom", "mp4"),
+        (b"\x00\x00\x00\x08wide\x00\x00", "mp4"),
+        (b"\x00\x00\x10\x00moov\x00\x00", "mp4"),
+        (b"\x00\x00\x00\x1cftypheic", "heif"),
+        (b"RIFF\x00\x00\x00\x00AVI LIST", "avi"),
+        (b"RIFF\x00\x00\x00\x00WAVEfmt ", "wav"),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "webp"),
+        (b"\x1a\x45\xdf\xa3\x01", "matroska"),
+        ((b"\x47" + bytes(187)) * 3, "mpegts"),
+        (b"\x00\x00\x00\x00" + (b"\x47" + bytes(191)) * 3, "mpegts"),
+        (b"\x00\x00\x01\xba\x44", "mpegps"),
+        (b"\x00\x00\x01\xb3\x44", "mpegvideo"),
+        (b"FLV\x01\x05", "flv"),
+        (b"GIF89a\x01", "gif"),
+        (bytes.fromhex("3026b2758e66cf11a6d900aa"), "asf"),
+        (b"OggS\x00\x02", "ogg"),
+        (b"\xff\xd8\xff\xe0", "jpeg"),
+        (b"\x89PNG\r\n\x1a\n\x00", "png"),
+        (b"ID3\x04", "mp3"),
+        (b"fLaC\x00", "flac"),
+    ],
+)
+def test_first_bytes_name_the_container(head, container):
+    assert sniff(head) == container
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXTINF:1,\nother.ts\n",
+        "\ufeff#EXTM3U\nother.ts\n",
+        "ffconcat version 1.0\nfile other.mp4\n",
+        '<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011">',
+        "<MPD/>",
+        "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\n",
+        "[playlist]\nFile1=x.mp4\n",
+        "  \n#extm3u",
+    ],
+)
+def test_texts_that_name_other_files_are_playlists(text):
+    assert reason_of(sniff, text.encode()) == "playlist"
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"), [(b"", "empty"), (b"path,label\n", "not_media"), (b"\x47" * 100, "not_media")]
+)
+def test_everything_else_is_refused(head, reason):
+    assert reason_of(sniff, head) == reason
+
+
+@pytest.mark.parametrize("name", ["list.mp4", "list.m3u8", "list.MOV", "list.ts"])
+@pytest.mark.parametrize("kind", ["hls", "ffconcat"])
+def test_a_playlist_never_opens_the_file_it_names(tmp_path, make_clip, name, kind):
+    other = make_clip(tmp_path / "other.ts")
+    text = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n"
+    (tmp_path / name).write_text(text if kind == "hls" else "ffconcat version 1.0\nfile other.ts\n")
+    assert probe(other).container == "mpegts"  # it could have been read
+    assert reason_of(probe, tmp_path / name) == "playlist"
+    assert reason_of(open_container, tmp_path / name) == "playlist"
+
+
+def test_only_the_announced_demuxer_may_open(tmp_path, make_clip):
+    """FFmpeg itself would take this for a transport stream."""
+    import av
+
+    path = tmp_path / "a.flv"
+    path.write_bytes(b"FLV\x01" + make_clip(tmp_path / "a.ts", num_frames=40).read_bytes())
+    with av.open(str(path)) as container:
+        assert container.format.name == "mpegts"
+    assert reason_of(probe, path) == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "container", "video_codec"),
+    [
+        ("a.mp4", "libx264", "mp4", "h264"),
+        ("b.AVI", "mpeg4", "avi", "mpeg4"),
+        ("c.mkv", "libx264", "matroska", "h264"),
+        ("d.ts", "libx264", "mpegts", "h264"),
+        ("é ü.mov", "libx264", "mp4", "h264"),
+    ],
+)
+def test_facts_are_what_was_written(tmp_path, make_video, name, codec, container, video_codec):
+    lower = tmp_path / name.lower()
+    make_video(lower, np.zeros((12, 32, 48, 3), np.uint8), fps=8, codec=codec)
+    facts = probe(lower.rename(tmp_path / name))
+    assert (facts.container, facts.video_codec, facts.pixel_format) == (container, video_codec, "yuv420p")
+    assert (facts.width_px, facts.height_px, facts.rotation_deg) == (48, 32, 0)
+    assert facts.fps == pytest.approx(8)
+    assert facts.duration_s == pytest.approx(1.5, abs=0.13)
+    assert facts.num_frames in (0, 12)
+    assert not facts.has_audio
+
+
+def test_audio_is_noticed(tmp_path, make_clip):
+    assert probe(make_clip(tmp_path / "a.mp4", num_frames=10, with_audio=True)).has_audio
+
+
+@pytest.mark.parametrize("rotation_deg", [0, 90, 180, 270])
+def test_rotation_is_clockwise(tmp_path, make_clip, rotation_deg):
+    assert probe(make_clip(tmp_path / "a.mov", rotation_deg=rotation_deg)).rotation_deg == rotation_deg
+
+
+@pytest.mark.parametrize(
+    ("counter_clockwise", "expected"), [(-90, 90), (90, 270), (180, 180), (-180, 180), (1, 0), (-89, 90)]
+)
+def test_clockwise(counter_clockwise, expected):
+    assert clockwise(counter_clockwise) == expected
+
+
+def test_a_sound_file_has_no_video(tmp_path):
+    import av
+
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert reason_of(probe, path) == "no_video"
+
+
+def test_a_file_cut_short_says_so(tmp_path, make_clip):
+    path = make_clip(tmp_path / "a.mp4", num_frames=20)
+    whole = path.read_bytes()
+    (start,) = (i for i in range(len(whole)) if whole[i : i + 4] == b"moov")
+    path.write_bytes(whole[: start - 4])
+    with pytest.raises(BadItem, match="moov") as caught:
+        probe(path)
+    assert caught.value.reason == "truncated"
+
+
+def test_messages_do_not_hold_the_machine_s_paths(tmp_path):
+    path = tmp_path / "a.avi"
+    path.write_bytes(b"RIFF" + struct.pack("<I", 100) + b"AVI " + bytes(200))
+    with pytest.raises(BadItem) as caught:
+        probe(path)
+    assert caught.value.reason == "unreadable"
+    assert str(tmp_path) not in caught.value.message
+
+
+def test_damage_gives_facts_or_a_reason(tmp_path, make_clip):
+    """Property: whatever the bytes, `probe` returns or raises BadItem."""
+    whole = np.frombuffer(make_clip(tmp_path / "a.mp4", num_frames=8, with_audio=True).read_bytes(), np.uint8)
+    rng = np.random.default_rng(0)
+    path = tmp_path / "b.mp4"
+    for _ in range(60):
+        broken = whole.copy()
+        broken[rng.integers(8, len(broken), 12)] = rng.integers(0, 256, 12)
+        path.write_bytes(broken[: rng.integers(len(broken) // 2, len(broken) + 1)].tobytes())
+        try:
+            assert probe(path).video_codec
+        except BadItem as error:
+            assert error.reason in ("unreadable", "truncated", "no_video", "out_of_memory")
+
+
+def test_the_best_stream_is_the_one_probed(tmp_path, make_clip):
+    path = make_clip(tmp_path / "a.mp4")
+    with open_container(path) as container:
+        assert video_stream(container).index == container.streams.best("video").index
+
+
+@pytest.mark.skipif(not MEDIA.is_dir(), reason="no ../shared/data/media here")
+def test_real_files_give_facts_or_the_right_reason():
+    files = sorted(path for path in MEDIA.rglob("*") if path.is_file())
+    assert len(files) > 50
+    turned = {"video_90.mov": 90, "video_180.mov": 180, "video_270.mov": 270, "nasa_13013_rotated.mp4": 270}
+    for path in files:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if path.name == "LICENSE":
+            assert reason_of(probe, path) == "not_media"
+        elif sniff(head) in SOUNDS | IMAGES:
+            assert reason_of(probe, path) == "no_video"
+        else:
+            facts = probe(path)
+            assert facts.width_px > 0 and facts.fps > 0, path.name
+            assert facts.rotation_deg == turned.get(path.name, 0), path.name
