@@ -1,6 +1,7 @@
 """Stage evaluate: the best checkpoint on the splits that are asked for; metrics, tables, plots, and what made them."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 from actrec.console import Debug, run, say
@@ -10,29 +11,51 @@ from pipeline import paths
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
-    """Write results/metrics.json, predictions.csv, per_class.csv, confusion.csv, quarantine.csv, run.json and plots/."""
+    """Write everything in results/ but history.csv, which training wrote."""
     evaluate(load(params))
 
 
 def evaluate(p: Params) -> None:
-    """Run the model and write the outs."""
+    """Run the best model and write the outs."""
     from actrec.data import quarantine
+    from actrec.report.run_record import run_record
+    from actrec.report.tables import show_summary
+    from actrec.report.write import metrics_tree, results, run_costs
     from actrec.store.files import write_atomic
     from actrec.training.checkpoint import load_model
     from actrec.training.data import open_inputs
     from actrec.training.device import launch
-    from actrec.training.predict import predict
-    from actrec.training.scores import scores_of
-    from actrec.training.sources import Batches
+    from actrec.training.evaluate import score_splits
     from pipeline.model import inputs_for
 
+    started, out, history = datetime.now(UTC), paths.RESULTS, paths.RESULTS / "history.csv"
     fabric = launch(device=p.compute.device, threads=p.compute.threads, precision="fp32")
     model, about = load_model(paths.MODELS / "best.pt")
-    inputs = open_inputs(paths.manifest(p.data.name), paths.frames(p.data.name))
-    inputs = inputs_for(p, about, inputs)
-    runner = fabric.setup_module(model)
-    scores = []
-    for split in p.evaluate.splits:
-        source = inputs.source(split, input_px=about.model["backbones"]["rgb"]["input_px"], augment={}, seed=p.seed)
-        probs = predict(runner, Batches(source), device=fabric.device, batch_size=p.evaluate.batch_size)
-        scores += scores_of(split, source, probs, about.classes)
+    inputs = inputs_for(p, about, open_inputs(paths.manifest(p.data.name), paths.frames(p.data.name)))
+    scores = score_splits(model, about, inputs, p.evaluate.splits, batch_size=p.evaluate.batch_size, fabric=fabric)
+    metrics = metrics_tree(scores, bootstrap_samples=p.evaluate.bootstrap_samples, seed=p.seed)
+    results(out, scores, metrics=metrics, history_csv=history, select_on=p.train.select_on)
+
+    bad = [item for stage in ("ingest", "frames") for item in quarantine.load(paths.quarantine(p.data.name, stage))]
+    write_atomic(out / "quarantine.csv", quarantine.dump(bad))
+    counts = {"used": len(inputs.manifest.clips), "quarantined": len(bad)}
+    content = {**metrics, "clips": counts, "training": run_costs(history)}
+    write_atomic(out / "metrics.json", json.dumps(content, indent=1) + "\n")
+    record = run_record(
+        repo=Path(),
+        seed=p.seed,
+        threads=p.compute.threads,
+        device=str(fabric.device),
+        data_digest=inputs.digest(["train", "val", "test"]),
+        params=plain(p),
+        started=started,
+        ended=datetime.now(UTC),
+    )
+    write_atomic(out / "run.json", json.dumps(record, indent=1) + "\n")
+    show_summary(scores, metrics)
+    if Path(p.data.root) == paths.DEMO:
+        say("These clips are SYNTHETIC: the scores show that the pipeline works, and nothing about a model's worth.")
+
+
+if __name__ == "__main__":
+    run(main)

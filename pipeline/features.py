@@ -1,6 +1,5 @@
 """Stage features: frozen backbones run once over every clip, into HDF5; off, it says so and does nothing."""
 
-import json
 from pathlib import Path
 
 from actrec.console import Debug, run
@@ -11,19 +10,16 @@ from pipeline import paths
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
-    """Write data/processed/<dataset>/features.h5, and features.json that says what is in it."""
+    """Write data/processed/<dataset>/features.h5, or the line {"enabled": false} in its place."""
     p = load(params)
-    out, index = paths.features(p.data.name), paths.features_index(p.data.name)
     if p.features.enabled:
-        identity = cache(p, out)
+        cache(p, paths.features(p.data.name))
     else:
-        identity = None
-        write_atomic(out, b"")
-    write_atomic(index, json.dumps({"enabled": p.features.enabled, "identity": identity}, indent=1) + "\n")
+        write_atomic(paths.features(p.data.name), '{"enabled": false}\n')
 
 
-def cache(p: Params, out: Path) -> dict[str, object]:
-    """Write the feature file and return what identifies it."""
+def cache(p: Params, out: Path) -> None:
+    """Run the backbones over what the store lacks, and write the file."""
     from actrec.store.cas import open_store
     from actrec.training.data import open_inputs
     from actrec.training.device import launch
@@ -46,7 +42,6 @@ def cache(p: Params, out: Path) -> dict[str, object]:
             fabric=fabric,
             store=store,
         )
-    return identity
 
 
 if __name__ == "__main__":

@@ -26,13 +26,15 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
         write_atomic(bad_list, quarantine.dump([]))
         return
     manifest = load_manifest(paths.manifest(p.data.name))
-    spec, root = clip_spec(p), Path(p.data.root).resolve()
-    maker = Maker("frames", ".pt", clips.make_clip_file, clips.pack_clip_files, p.frames.timeout_s, clips.HEAVY_IMPORTS)
+    spec, root, version = clip_spec(p), Path(p.data.root).resolve(), code_version(clips.__name__, *clips.HEAVY_IMPORTS)
+    making = {"make": clips.make_clip_file, "pack": clips.pack_clip_files, "preload": clips.HEAVY_IMPORTS}
+    maker = Maker("frames", ".pt", **making, version=version, timeout_s=p.frames.timeout_s)
     with open_store(near=out) as store:
-        jobs = [job(clip, spec, root) for clip in manifest.clips]
+        jobs = [job(clip, spec, root, version) for clip in manifest.clips]
         built = build(out, jobs, maker, about={"spec": asdict(spec)}, store=store, workers=worker_count())
+    path_of = {clip.clip_id: clip.path for clip in manifest.clips}
     bad = [
-        quarantine.Quarantined(o.item.clip_id, "frames", o.reason, o.item.argument.path.name, o.message, o.attempts)
+        quarantine.Quarantined(o.item.clip_id, "frames", o.reason, path_of[o.item.clip_id], o.message, o.attempts)
         for o in built.failed
     ]
     write_atomic(bad_list, quarantine.dump(bad))
@@ -47,11 +49,10 @@ def clip_spec(p: Params) -> clips.ClipSpec:
     return clips.ClipSpec(f.clip_frames, f.clips_per_video, stride, f.size_px, f.resize)
 
 
-def job(clip: Clip, spec: clips.ClipSpec, root: Path) -> Job:
+def job(clip: Clip, spec: clips.ClipSpec, root: Path, version: str) -> Job:
     """Return what makes the clip's tensor, keyed by the file's bytes, the part, the spec, the decoder and the code."""
     settings = {**asdict(spec), "start_s": clip.start_s, "end_s": clip.end_s, "decoder": decoder_of(clip.facts)}
-    version = code_version("actrec.media.clip", "torch", "decord", "av")
-    task = clips.ClipTask(root / clip.path, clip.size_bytes, clip.facts, spec, clip.start_s, clip.end_s)
+    task = clips.ClipTask(root / clip.path, clip.sha256, clip.facts, spec, clip.start_s, clip.end_s)
     return Job(clip.clip_id, item_key(version, settings, clip.sha256), task)
 
 

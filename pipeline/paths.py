@@ -29,10 +29,5 @@ def frames(dataset: str) -> Path:
 
 
 def features(dataset: str) -> Path:
-    """Return the file of cached features; `features_index` beside it says whether there are any."""
+    """Return the file of cached features; where the recipe caches none it holds a line that says so."""
     return Path("data/processed") / dataset / "features.h5"
-
-
-def features_index(dataset: str) -> Path:
-    """Return the file that says what features.h5 holds, or that the recipe does not use it."""
-    return features(dataset).with_suffix(".json")

@@ -5,6 +5,7 @@ torch is imported inside the functions: the frames stage itself, when all clips 
 
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from actrec.media.sampling import frame_range, strided, uniform
 if TYPE_CHECKING:
     import torch
 
-# What workers need that takes long to import.
+# What decides on pixels besides our code, and takes long to import.
 HEAVY_IMPORTS = ("torch", "decord", "av")
 Resize = Literal["crop", "pad", "stretch"]
 
@@ -108,9 +109,16 @@ def encode(value: torch.Tensor | dict[str, torch.Tensor]) -> bytes:
     import torch
 
     buffer = io.BytesIO()
+    # Copies: torch.save keeps the whole memory that a tensor is a view of.
     is_shard = isinstance(value, dict)
-    torch.save({key: v.contiguous() for key, v in value.items()} if is_shard else value.contiguous(), buffer)
+    torch.save({key: _copy(v) for key, v in value.items()} if is_shard else _copy(value), buffer)
     return buffer.getvalue()
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +126,7 @@ class ClipTask:
     """What a worker needs to make one clip's file."""
 
     path: Path
-    size_bytes: int
+    sha256: str
     facts: MediaFacts
     spec: ClipSpec
     start_s: float | None
@@ -135,9 +143,17 @@ def make_clip_file(task: ClipTask) -> bytes:
     import torch
 
     torch.set_num_threads(1)  # the workers are the parallelism, and one thread a clip makes the same bytes everywhere
-    if not task.path.is_file() or task.path.stat().st_size != task.size_bytes:
+    if _digest(task.path) != task.sha256:  # else the store would keep other pixels under this file's key for ever
         raise UserError(f"{task.path}: changed since ingest read it. Run: dvc repro ingest")
     return encode(read_clip(task.path, task.facts, task.spec, start_s=task.start_s, end_s=task.end_s))
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}). If it moved, run: dvc repro ingest") from None
 
 
 def pack_clip_files(members: dict[str, Path]) -> bytes:

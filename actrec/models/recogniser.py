@@ -24,7 +24,9 @@ class Recogniser(nn.Module):
 
     def __init__(self, backbones: Mapping[str, nn.Module], neck: nn.Module, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
-        self.backbones, self.neck, self.heads = nn.ModuleDict(backbones), neck, nn.ModuleDict(heads)
+        self.backbones, self.neck = nn.ModuleDict(backbones), neck
+        # Not a ModuleDict: that refuses names such as `type`, which a label may well have.
+        self.head_names, self.heads = tuple(heads), nn.ModuleList(heads.values())
         self.frozen: frozenset[str] = frozenset()
 
     def freeze(self, *modalities: str) -> None:
@@ -50,7 +52,7 @@ class Recogniser(nn.Module):
         """Return logits (B, classes) a head, from `batch["tokens"]` (cached) or from the modalities themselves."""
         tokens = batch["tokens"] if "tokens" in batch else self.tokens(batch)
         joint = self.neck(tokens)
-        return {name: head(joint) for name, head in self.heads.items()}
+        return {name: head(joint) for name, head in zip(self.head_names, self.heads, strict=True)}
 
     def tokens(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return tokens (B, N, D) a modality: what the `features` stage caches, and training computes live."""

@@ -34,7 +34,8 @@ class ResNetFrames(RgbBackbone):
         if temporal == "shift":
             for layer in (network.layer1, network.layer2, network.layer3, network.layer4):
                 for block in layer:
-                    block.conv1 = nn.Sequential(TemporalShift(clip_frames), block.conv1)
+                    # A hook, not a layer: parameters keep torchvision's names, so trained weights fit both kinds.
+                    block.conv1.register_forward_pre_hook(lambda _, inputs: temporal_shift(inputs[0], clip_frames))
         self.network = network
 
     def tokens(self, clips: torch.Tensor) -> torch.Tensor:
@@ -43,22 +44,15 @@ class ResNetFrames(RgbBackbone):
         return self.network(clips.transpose(1, 2).flatten(0, 1)).view(batch, frames, self.width)
 
 
-class TemporalShift(nn.Module):
-    """Moves an eighth of the channels one frame ahead and an eighth one back; zeros come in at the ends.
+def temporal_shift(frames: torch.Tensor, clip_frames: int) -> torch.Tensor:
+    """Return (B*T, C, H, W) with an eighth of the channels one frame earlier, an eighth one later; ends become zero.
 
     Source: Lin et al., TSM, ICCV 2019, section 4 (residual shift, 1/8 each way).
     """
-
-    def __init__(self, clip_frames: int) -> None:
-        super().__init__()
-        self.clip_frames = clip_frames
-
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Return (B*T, C, H, W) with channels shifted along T."""
-        clips = frames.view(-1, self.clip_frames, *frames.shape[1:])
-        fold = clips.shape[2] // _SHIFT_FRACTION
-        shifted = torch.zeros_like(clips)
-        shifted[:, :-1, :fold] = clips[:, 1:, :fold]
-        shifted[:, 1:, fold : 2 * fold] = clips[:, :-1, fold : 2 * fold]
-        shifted[:, :, 2 * fold :] = clips[:, :, 2 * fold :]
-        return shifted.view_as(frames)
+    clips = frames.view(-1, clip_frames, *frames.shape[1:])
+    fold = clips.shape[2] // _SHIFT_FRACTION
+    shifted = torch.zeros_like(clips)
+    shifted[:, :-1, :fold] = clips[:, 1:, :fold]
+    shifted[:, 1:, fold : 2 * fold] = clips[:, :-1, fold : 2 * fold]
+    shifted[:, :, 2 * fold :] = clips[:, :, 2 * fold :]
+    return shifted.view_as(frames)

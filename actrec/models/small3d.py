@@ -9,13 +9,15 @@ from actrec.models.backbone import RgbBackbone
 class Small3d(RgbBackbone):
     """Four convolutions over space and time; the tokens are the time steps that remain, averaged over space.
 
-    Channels width, 2 width, 4 width, 4 width; space is halved by each but the last, time by the third. So N = ceil(T/2)
-    and D = 4 width. Batch norm after each. Our own, without a paper: it is the explicit choice where no weights are.
+    Each colour channel of a clip is standardised first: a few clips cannot teach a network to overlook the light of a
+    room. Then channels width, 2 width, 4 width, 4 width, each with batch norm; space is halved by all but the last, time
+    by the third. So N = ceil(T/2) and D = 4 width. Our own, without a paper.
     """
 
     def __init__(self, *, width: int) -> None:
         super().__init__(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), width=4 * width)
         self.layers = nn.Sequential(
+            nn.InstanceNorm3d(3),
             _block(3, width, kernel=(3, 5, 5), stride=(1, 2, 2)),
             _block(width, 2 * width, kernel=(3, 3, 3), stride=(1, 2, 2)),
             _block(2 * width, 4 * width, kernel=(3, 3, 3), stride=(2, 2, 2)),

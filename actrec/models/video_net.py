@@ -19,6 +19,7 @@ _CLASSIFIERS = {
     "swin3d_t": "head",
 }
 _MVIT_FRAMES, _MVIT_PX = 16, 224
+_S3D_MIN_FRAMES, _S3D_MIN_PX = 5, 17
 
 
 class VideoNet(RgbBackbone):
@@ -26,7 +27,8 @@ class VideoNet(RgbBackbone):
 
     Args:
         kind: torchvision's name.
-        clip_frames: T. mvit_v2_s has position tables for 16 frames of 224 pixels and takes nothing else.
+        clip_frames: T. mvit_v2_s has position tables for 16 frames of 224 pixels and takes nothing else; s3d halves
+            time and space until fewer than 5 frames or 17 pixels are nothing.
         input_px: H and W.
         weights: See `load_weights`.
 
@@ -41,6 +43,11 @@ class VideoNet(RgbBackbone):
             raise UserError(
                 f"model.backbones.rgb: mvit_v2_s takes {_MVIT_FRAMES} frames of {_MVIT_PX} px, got {clip_frames} of "
                 f"{input_px}. Set frames.clip_frames: {_MVIT_FRAMES} and input_px: {_MVIT_PX}"
+            )
+        if kind == "s3d" and (clip_frames < _S3D_MIN_FRAMES or input_px < _S3D_MIN_PX):
+            raise UserError(
+                f"model.backbones.rgb: s3d takes at least {_S3D_MIN_FRAMES} frames of {_S3D_MIN_PX} px, got "
+                f"{clip_frames} of {input_px}. Set frames.clip_frames: 16 and input_px: 112"
             )
         network: Any = get_model(kind)
         scaling: Any = get_model_weights(kind)["DEFAULT"].transforms()

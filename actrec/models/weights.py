@@ -9,8 +9,12 @@ from torch import nn
 
 from actrec.errors import UserError
 
-# What training wrappers put before the names of parameters.
+# What training wrappers put before the names of parameters, in any order.
 _WRAPPER_PREFIXES = ("_orig_mod.", "module.", "model.")
+# Where a checkpoint of actrec has the network; the rest of it are heads.
+_OWN_PREFIXES = ("backbones.rgb.network.", "backbones.rgb.")
+# Published files from before 2018 lack it; batch norm counts from 0 then, and only uses it without a momentum.
+_OPTIONAL_SUFFIX = ".num_batches_tracked"
 
 
 def load_weights(network: nn.Module, weights: dict[str, Any], *, architecture: str, drop: tuple[str, ...]) -> str:
@@ -48,6 +52,8 @@ def sha256_of(path: Path) -> str:
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Return the parameters in a checkpoint: a plain state dict, or one under `state_dict` or `model`.
 
+    Of a checkpoint of actrec they are those of the RGB backbone, under the names that they had in its own weights.
+
     Raises:
         UserError: if the file holds something else, or objects that only unsafe loading would open.
     """
@@ -63,11 +69,13 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise UserError(f"{path}: expected a state dict of tensors, got {type(content).__name__}")
-    return {_bare(name): value for name, value in content.items()}
+    tensors = {_without(_WRAPPER_PREFIXES, name): value for name, value in content.items()}
+    own = {_without(_OWN_PREFIXES, name): value for name, value in tensors.items() if name.startswith(_OWN_PREFIXES)}
+    return own or tensors
 
 
-def _bare(name: str) -> str:
-    for prefix in _WRAPPER_PREFIXES:
+def _without(prefixes: tuple[str, ...], name: str) -> str:
+    while prefix := next(filter(name.startswith, prefixes), ""):
         name = name.removeprefix(prefix)
     return name
 
@@ -92,8 +100,8 @@ def _torchvision_file(architecture: str, name: str) -> Path:
 
 
 def _download(url: str, path: Path, *, what: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rpartition("-")[2], progress=False)
     except (OSError, RuntimeError) as error:
         raise UserError(
@@ -116,7 +124,8 @@ def _checked_digest(path: Path, expected: str) -> str:
 def _fill(network: nn.Module, tensors: dict[str, torch.Tensor], *, drop: tuple[str, ...], source: Path) -> None:
     tensors = {name: value for name, value in tensors.items() if not name.startswith(drop)}
     own = network.state_dict()
-    missing, unknown = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
+    missing = sorted(name for name in set(own) - set(tensors) if not name.endswith(_OPTIONAL_SUFFIX))
+    unknown = sorted(set(tensors) - set(own))
     differing = [
         f"{name} {tuple(tensors[name].shape)} for {tuple(own[name].shape)}"
         for name in sorted(set(own) & set(tensors))

@@ -53,6 +53,11 @@ def _describe(problem: ErrorDetails, raw: dict[str, Any]) -> str:
             return f"{where} is not a setting. {hint}"
         case "missing":
             return f"{where} is missing; recipes/demo.yaml shows every setting."
+        case "union_tag_invalid":
+            context = problem.get("ctx", {})
+            return f"{where}.kind is {context['tag']!r}: input should be one of {context['expected_tags']}."
+        case "union_tag_not_found":
+            return f"{where}.kind is missing; recipes/demo.yaml shows every setting."
         case "value_error":
             return f"{f'{where}: ' if where else ''}{problem['msg'].removeprefix('Value error, ')}"
         case _:

@@ -141,10 +141,14 @@ class Frames(Section):
 
 
 class Augment(Section):
-    """Random views for training: a resized crop of at least min_area_frac, and a mirror image with flip_prob."""
+    """Random views for training: a resized crop of at least min_area_frac, a mirror image with flip_prob, other light.
+
+    `color_jitter` j: saturation, contrast and brightness times a number in [1 - j, 1 + j] each.
+    """
 
     min_area_frac: Annotated[float, Field(gt=0, le=1)]
     flip_prob: Frac
+    color_jitter: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Features(Section):

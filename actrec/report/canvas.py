@@ -1,7 +1,6 @@
 """One look for every figure, and the same bytes for the same figure."""
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,8 +47,7 @@ def style() -> Iterator[None]:
     """Draw in the one style, whatever the user's matplotlibrc says."""
     import matplotlib as mpl
 
-    with mpl.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
         yield
@@ -62,7 +60,8 @@ def figure(width_in: float, height_in: float, *, title: str, subtitle: str, capt
 
     top_in, foot_in = 0.62, 0.12 + 0.19 * len(caption.splitlines())
     side = 0.1 / width_in
-    layout = ConstrainedLayoutEngine(rect=(side, foot_in / height_in, 1 - 2 * side, 1 - (top_in + foot_in) / height_in))
+    inner = (side, foot_in / height_in, 1 - 2 * side, 1 - (top_in + foot_in) / height_in)
+    layout = ConstrainedLayoutEngine(rect=inner, wspace=0.04)
     fig = Figure(figsize=(width_in, height_in), dpi=_DPI, layout=layout, facecolor="white")
     left = 0.12 / width_in
     fig.text(left, 1 - 0.10 / height_in, title, va="top", fontsize=12, fontweight="bold")

@@ -132,17 +132,21 @@ def _number_cells(axes: "Axes", cells: npt.NDArray[np.float64], *, top: float, n
 # --- classes ------------------------------------------------------------------------------------------------------
 
 
-def _ranking(scores: Scores) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Return the numbers of the classes that have clips, best first, and the recall and clips of every class."""
+def _recalls(scores: Scores) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     counts = confusion_matrix(scores)
-    recalls = class_recalls(counts)
-    order = np.argsort(-recalls, kind="stable")  # NaN comes last
-    return order[: int(np.isfinite(recalls).sum())], recalls, counts.sum(axis=1)
+    return class_recalls(counts), counts.sum(axis=1)
+
+
+def _ranking(recalls: npt.NDArray[np.float64], totals: npt.NDArray[np.int64], *, worst: bool) -> npt.NDArray[np.int64]:
+    """Return the numbers of the classes that have clips; of equals, the one with more clips says more and is first."""
+    order = np.lexsort((-totals, recalls if worst else -recalls))  # NaN comes last
+    return order[: int(np.isfinite(recalls).sum())]
 
 
 def per_class(scores: Scores, values: Values) -> bytes:
     """Return the accuracy of every class that has clips, best first."""
-    order, recalls, totals = _ranking(scores)
+    recalls, totals = _recalls(scores)
+    order = _ranking(recalls, totals, worst=False)
     names = canvas.short_names(scores.class_names, max_chars=_NAME_CHARS)
     named = len(order) <= MAX_NAMED_CLASSES
     height_in = 1.9 + _ROW_IN * len(order) if named else 5.2
@@ -201,10 +205,11 @@ def _class_skyline(axes: "Axes", recalls: npt.NDArray[np.float64]) -> None:
 
 def best_worst(scores: Scores, values: Values) -> bytes:
     """Return the classes that the head knows best and worst, up to ten each, by name."""
-    order, recalls, totals = _ranking(scores)
+    recalls, totals = _recalls(scores)
     names = canvas.short_names(scores.class_names, max_chars=_NAME_CHARS)
-    shown = min(_MAX_BEST, max(1, len(order) // 2))
-    best, worst = order[:shown], order[::-1][:shown]
+    # No class stands on both sides.
+    shown = min(_MAX_BEST, max(1, int(np.isfinite(recalls).sum()) // 2))
+    best, worst = (_ranking(recalls, totals, worst=side)[:shown] for side in (False, True))
     caption = canvas.number_note([names[k] for k in (*best, *worst)])
     with canvas.style():
         fig = canvas.figure(

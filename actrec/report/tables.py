@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from actrec.console import say
 from actrec.metrics.classification import (
     TOP_K,
     Scores,
@@ -30,6 +31,7 @@ MetricsTree = Mapping[str, Mapping[str, Mapping[str, float | int]]]
 
 _MAX_PAIRS = 100
 _PLAIN_COLUMNS = 160
+_INTERVAL_CHARS = len("[0.123–0.456]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def with_interval(values: Mapping[str, float | int], name: str) -> str:
     """Return a metric as text, followed by its 95 % interval if it has one."""
     text = f"{values[name]:.3f}"
     if f"{name}_low" in values:
-        text += f" [{values[f'{name}_low']:.3f}, {values[f'{name}_high']:.3f}]"
+        text += f" [{values[f'{name}_low']:.3f}–{values[f'{name}_high']:.3f}]"
     return text
 
 
@@ -166,8 +168,10 @@ def summary_table(all_scores: Iterable[Scores], metrics: MetricsTree) -> "Table"
     table = Table(title=None, box=None, pad_edge=False, header_style="bold")
     for name in ("split", "head"):
         table.add_column(name)
-    for name in ("clips", "classes", "chance", "top1", "top5", "mean per class", "F1 macro", "loss"):
-        table.add_column(name, justify="right")
+    for name in ("clips", "chance", "top1", "top5", "mean per class", "F1", "loss"):
+        # On a narrow terminal an interval goes whole to the next line.
+        width = _INTERVAL_CHARS if name in ("top1", "mean per class") else None
+        table.add_column(name, justify="right", min_width=width)
     for scores in all_scores:
         table.add_row(*_summary_cells(scores, metrics[scores.split][scores.head]))
     return table
@@ -181,15 +185,26 @@ def _summary_cells(scores: Scores, values: Mapping[str, float | int]) -> "list[R
         Text(scores.split),
         Text(scores.head),
         str(values["num_clips"]),
-        str(values["num_classes"]),
         f"{chance_frac(scores):.3f}",
         Text(with_interval(values, "top1"), style="bold"),
         # Of five classes or fewer, all are among the best five.
         f"{values['top5']:.3f}" if len(scores.class_names) > TOP_K else "-",
-        with_interval(values, "mean_per_class_acc"),
+        Text(with_interval(values, "mean_per_class_acc")),
         f"{values['f1_macro']:.3f}",
         f"{values['loss']:.3f}",
     ]
+
+
+def show_summary(all_scores: Sequence[Scores], metrics: MetricsTree) -> None:
+    """Print the summary to standard error: a table on a terminal, plain lines elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        # A number cut off at the edge would read as another number.
+        console.print(summary_table(all_scores, metrics), crop=False)
+    else:
+        say(summary_text(all_scores, metrics))
 
 
 def summary_text(all_scores: Iterable[Scores], metrics: MetricsTree) -> str:

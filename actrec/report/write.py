@@ -52,6 +52,21 @@ def results(
     _replace(folder / "plots", _pictures(all_scores, metrics, history_csv, select_on))
 
 
+def run_costs(history_csv: Path) -> dict[str, float | int]:
+    """Return what training cost, from its history: epochs, the best one, seconds, and the peak of memory in MB."""
+    history = curves.read_history(history_csv)
+    if history is None:
+        return {"epochs": 0}
+    numbers = history.numbers
+    best = {} if history.best is None else {"best_epoch": int(numbers["epoch"][history.best])}
+    return {
+        "epochs": len(numbers["epoch"]),
+        **best,
+        "seconds": round(float(numbers["epoch_s"].sum()), 1),
+        "peak_memory_mb": round(float(numbers["peak_memory_mb"].max()), 1),
+    }
+
+
 def _tables(all_scores: Sequence[Scores]) -> dict[str, str]:
     return {
         "predictions.csv": tables.predictions_csv(all_scores),

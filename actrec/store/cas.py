@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,9 +45,10 @@ class Store:
             meta = json.loads(record.read_text(encoding="utf-8"))
             if path.stat().st_size != meta["size_bytes"]:
                 return None
-            os.utime(record)  # the time of last use, for `prune`; never the item's own, which DVC watches
         except (FileNotFoundError, ValueError):
             return None
+        with suppress(OSError):  # a store that others own, or that is mounted read-only, is as good
+            os.utime(record)  # the time of last use, for `prune`; never the item's own, which DVC watches
         return Entry(path, meta["sha256"], meta["size_bytes"], meta["facts"])
 
     def put(self, stage: str, key: str, content: bytes, **facts: Any) -> Entry:

@@ -98,6 +98,7 @@ def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
     """Yield all nodes below `body` but what is imported for annotations alone."""
     for node in body:
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            yield from _statements(node.orelse)
             continue
         yield node
         yield from _statements(ast.iter_child_nodes(node))

@@ -1,17 +1,20 @@
 """The cache of frozen backbones' outputs: one HDF5 file, with the identity of what made it."""
 
+import errno
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
 
 from actrec.errors import UserError
-from actrec.store.files import publish
+from actrec.store.files import disk_full, publish
 
 _FORMAT = 1
+_Part = TypeVar("_Part", h5py.Group, h5py.Dataset)
 
 
 def feature_identity(
@@ -68,17 +71,24 @@ def write_features(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
-    with h5py.File(temporary, "w", track_order=False) as file:
-        file.attrs["format"] = _FORMAT
-        file.attrs["identity"] = json.dumps(identity, sort_keys=True)
-        for name, ids in (("clip_ids", clip_ids), ("augmented_ids", augmented_ids)):
-            file.create_dataset(name, data=list(ids), dtype=h5py.string_dtype(), track_times=False)
-        for group, arrays in (("plain", plain), ("augmented", augmented)):
-            for modality, values in sorted(arrays.items()):
-                file.create_dataset(f"{group}/{modality}", data=values, track_times=False)
-    # After a full disk HDF5 may close a file that opens cleanly with datasets missing: count before it gets its name.
-    CachedFeatures(temporary, identity)
-    publish(temporary, path)
+    try:
+        with h5py.File(temporary, "w", track_order=False) as file:
+            file.attrs["format"] = _FORMAT
+            file.attrs["identity"] = json.dumps(identity, sort_keys=True)
+            for name, ids in (("clip_ids", clip_ids), ("augmented_ids", augmented_ids)):
+                file.create_dataset(name, data=list(ids), dtype=h5py.string_dtype(), track_times=False)
+            for group, arrays in (("plain", plain), ("augmented", augmented)):
+                for modality, values in sorted(arrays.items()):
+                    file.create_dataset(f"{group}/{modality}", data=values, track_times=False)
+        # After a full disk HDF5 may close a file that opens cleanly with datasets missing: look before it has its name.
+        CachedFeatures(temporary, identity)
+        publish(temporary, path)
+    except (OSError, RuntimeError, UserError) as error:
+        temporary.unlink(missing_ok=True)
+        # What HDF5 raises depends on where it found no room, but the text always has the system's.
+        if any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT)):
+            raise disk_full(path) from None
+        raise
 
 
 class CachedFeatures:
@@ -97,11 +107,11 @@ class CachedFeatures:
             with h5py.File(path, "r") as file:
                 self.identity: dict[str, Any] = json.loads(str(file.attrs["identity"]))
                 _refuse_mismatch(path, self.identity, identity)
-                ids = {name: [str(v) for v in _own(file, name).asstr()[:]] for name in ("clip_ids", "augmented_ids")}
-                self.modalities = sorted(_group(file, "plain"))
-                self._plain = {m: _own(file, f"plain/{m}")[:] for m in self.modalities}
-                self._augmented = {m: _own(file, f"augmented/{m}")[:] for m in self.modalities}
-        except (OSError, KeyError, ValueError) as error:
+                ids = {name: [str(v) for v in _own(file, name, h5py.Dataset).asstr()[:]] for name in ("clip_ids", "augmented_ids")}
+                self.modalities = sorted(_own(file, "plain", h5py.Group))
+                self._plain = {m: _own(file, f"plain/{m}", h5py.Dataset)[:] for m in self.modalities}
+                self._augmented = {m: _own(file, f"augmented/{m}", h5py.Dataset)[:] for m in self.modalities}
+        except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{path}: not a whole feature file ({error}). Make it again: dvc repro -f features"
             ) from None
@@ -127,20 +137,16 @@ class CachedFeatures:
         return self._augmented[modality][[known[clip_id] for clip_id in clip_ids]].astype(np.float32)
 
 
-def _own(file: h5py.File, name: str) -> h5py.Dataset:
-    """Return a dataset whose bytes lie in this file: HDF5 can refer to any other file on the machine."""
-    link = file.get(name, getlink=True)
-    data = file[name] if isinstance(link, h5py.HardLink) else None
-    if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
+def _own(file: h5py.File, name: str, kind: type[_Part]) -> _Part:
+    """Return a part of the file whose bytes lie in it: HDF5 can refer to any other file on the machine, by any step."""
+    found: Any = file
+    for step in name.split("/"):
+        found = found[step] if isinstance(found.get(step, getlink=True), h5py.HardLink) else None
+        if found is None:
+            break
+    if not isinstance(found, kind) or (isinstance(found, h5py.Dataset) and (found.external or found.is_virtual)):
         raise ValueError(f"{name} is not stored in the file itself")
-    return data
-
-
-def _group(file: h5py.File, name: str) -> h5py.Group:
-    group = file[name]
-    if not isinstance(group, h5py.Group):
-        raise ValueError(f"{name} is not a group")
-    return group
+    return found
 
 
 def _refuse_mismatch(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any] | None) -> None:

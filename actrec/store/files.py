@@ -12,21 +12,22 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     """Make `path` hold exactly `content`: under a temporary name first, synced, then renamed.
 
     Raises:
-        UserError: if the disk is full; nothing is left behind.
+        UserError: if the disk is full or does not let us write; nothing is left behind.
     """
     if isinstance(content, str):
         content = content.encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        publish(Path(name), path)
-    except BaseException as error:
-        Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise disk_full(path) from None
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            publish(Path(name), path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _cannot_write(path, error) from None
 
 
 def publish(temporary: Path, path: Path) -> None:
@@ -37,6 +38,14 @@ def publish(temporary: Path, path: Path) -> None:
     os.umask(umask)
     temporary.chmod(0o666 & ~umask)
     temporary.replace(path)
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full(path)
+    return UserError(
+        f"{path}: cannot be written ({error.strerror}). Check its permissions and the disk, then run again."
+    )
 
 
 def disk_full(path: Path) -> UserError:

@@ -38,13 +38,14 @@ class Maker:
     """How the items of a stage are made. The functions belong to modules, since they run in other processes.
 
     `make` turns a job's argument into the bytes of its file; `pack` turns {clip id: such a file} into those of a shard;
-    `preload` names the slow imports of both.
+    `version` is that of their code, and `preload` names the slow imports of both.
     """
 
     stage: str
     suffix: str
     make: Callable[[Any], bytes]
     pack: Callable[[dict[str, Path]], bytes]
+    version: str
     timeout_s: float
     preload: tuple[str, ...]
 
@@ -153,7 +154,8 @@ def _place_shards(folder: Path, entries: dict[str, Entry], maker: Maker, store: 
     """Link shards, each kept in the store under the digests of its members: one clip more makes one shard anew."""
     shards = _shard(entries)
     keys = {
-        name: item_key("shard", {}, *members, *(entries[m].sha256 for m in members)) for name, members in shards.items()
+        name: item_key(maker.version, {}, *members, *(entries[m].sha256 for m in members))
+        for name, members in shards.items()
     }
     stage = f"{maker.stage}-shards"
     tasks = [

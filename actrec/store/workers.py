@@ -6,11 +6,13 @@ item has a deadline, its process dies with it, and the next item gets a fresh on
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures import TimeoutError as DeadlineError
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +24,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 _MAX_ATTEMPTS = 2
 _MESSAGE_CHARS = 200
+# pebble gives a whole pool up if it finds its last worker dead and has not heard yet what that was working on: it may
+# happen when a decoder crashes at once on a busy machine. Then a new pool goes on.
+_MAX_BREAKS = 5
+_POLL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +71,32 @@ def run_each(
         UserError: from `work`, at once: it concerns the whole run, not the item.
     """
     waiting = deque((item, 1) for item in items)
-    running: dict[Future, tuple[Item, int]] = {}
-    pool = ProcessPool(max_workers=min(workers, max(len(items), 1)), context=_context(preload))
-    try:
-        while waiting or running:
-            while waiting and len(running) < 2 * workers:
-                item, attempt = waiting.popleft()
-                running[pool.schedule(_guarded, args=(work, item), timeout=timeout_s)] = item, attempt
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                item, attempt = running.pop(future)
-                outcome = _settle(item, attempt, future, timeout_s)
-                if outcome.reason in ("decoder_crash", "decoder_timeout") and attempt < _MAX_ATTEMPTS:
-                    waiting.append((item, attempt + 1))
-                else:
-                    yield outcome
-        pool.close()
-    finally:
-        pool.stop()
-        pool.join()
+    num_breaks = 0
+    while waiting:
+        running: dict[Future, tuple[Item, int]] = {}
+        pool = ProcessPool(max_workers=min(workers, len(items)), context=_context(preload))
+        try:
+            while (waiting or running) and pool.active:
+                while waiting and len(running) < 2 * workers:
+                    item, attempt = waiting.popleft()
+                    running[pool.schedule(_guarded, args=(work, item), timeout=timeout_s)] = item, attempt
+                for future in wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED).done:
+                    if isinstance(future.exception(), BrokenProcessPool):
+                        break
+                    num_breaks = 0
+                    item, attempt = running.pop(future)
+                    outcome = _settle(item, attempt, future, timeout_s)
+                    if outcome.reason in ("decoder_crash", "decoder_timeout") and attempt < _MAX_ATTEMPTS:
+                        waiting.append((item, attempt + 1))
+                    else:
+                        yield outcome
+        finally:
+            pool.stop()
+            pool.join()
+        num_breaks += 1
+        if running and num_breaks > _MAX_BREAKS:
+            raise UserError("worker processes die before they take up any work. Is there enough memory?")
+        waiting.extend(running.values())  # which of them broke the pool is not known, so it is no attempt of theirs
 
 
 def _context(preload: Sequence[str]) -> Any:
@@ -96,6 +110,8 @@ def _context(preload: Sequence[str]) -> Any:
 
 def _guarded(work: Callable[[Item], Result], item: Item) -> tuple[str, Any, str]:
     """Run in the worker: turn every exception into plain data, which always survives the way back."""
+    # Python's own handler waits for the interpreter's lock, which a spinning decoder never gives back.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         return "ok", work(item), ""
     except BadItem as error:
@@ -104,8 +120,15 @@ def _guarded(work: Callable[[Item], Result], item: Item) -> tuple[str, Any, str]
         return "stop", str(error), ""
     except MemoryError as error:
         return "bad", "out_of_memory", _shorten(str(error))
-    except Exception as error:
-        return "bad", "decoder_error", _shorten(f"{type(error).__name__}: {error}")
+    except BaseException as error:  # SystemExit too: it would end the whole run
+        return "bad", "decoder_error", _shorten(f"{type(error).__name__}: {_text(error)}")
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its message cannot be shown)"
 
 
 def _settle(item: Item, attempt: int, future: Future, timeout_s: float) -> Outcome[Item, Any]:

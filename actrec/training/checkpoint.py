@@ -63,6 +63,8 @@ def load_model(path: Path) -> tuple[Recogniser, Checkpoint]:
         raise UserError(f"{path}: no checkpoint yet. Train one: dvc repro")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["format"] != _FORMAT:
+            raise ValueError(f"format {content['format']}, this version reads {_FORMAT}")
         about = content["about"]
         checkpoint = Checkpoint(
             **{
@@ -71,9 +73,12 @@ def load_model(path: Path) -> tuple[Recogniser, Checkpoint]:
                 "clip_spec": ClipSpec(**about["clip_spec"]),
             }
         )
+        return checkpoint.rebuild(content["state_dict"]), checkpoint
     except Exception as error:
-        raise UserError(f"{path}: not a checkpoint of actrec ({' '.join(str(error).split())[:150]})") from None
-    return checkpoint.rebuild(content["state_dict"]), checkpoint
+        raise UserError(
+            f"{path}: not a checkpoint of this version of actrec ({' '.join(str(error).split())[:150]}). "
+            "Train one: dvc repro"
+        ) from None
 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:

@@ -19,13 +19,12 @@ def dump_history(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def epoch_printer(select_on: str, total_epochs: int) -> Callable[[Mapping[str, Any]], None]:
     """Return what prints a finished epoch: loss, the selected validation metric, where the time went."""
-    head, metric = select_on.split(".")
 
     def show(row: Mapping[str, Any]) -> None:
         waiting = row["data_s"] / max(row["data_s"] + row["compute_s"], 1e-9)
         say(
             f"epoch {row['epoch']:>3}/{total_epochs}  loss {row['train_loss']:.4f}  "
-            f"val {head} {metric} {row[f'val_{head}_{metric}']:.4f}{' *' if row['is_best'] else '  '}  "
+            f"val {select_on} {row['val_score']:.4f}{' *' if row['is_best'] else '  '}  "
             f"{row['epoch_s']:.1f} s, {waiting:.0%} of it waiting for data"
         )
 

@@ -33,22 +33,25 @@ class Loss(nn.Module):
         super().__init__()
         self.weights = {name: head["loss_weight"] for name, head in heads.items()}
         self.label_smoothing = label_smoothing
-        for name in heads:
+        for number, name in enumerate(heads):
             balance = balanced_weights(labels[name], num_classes[name]) if class_weights == "balanced" else None
-            self.register_buffer(f"balance_{name}", balance, persistent=False)
+            self.register_buffer(f"balance_{number}", balance, persistent=False)
 
     def forward(self, logits: Mapping[str, torch.Tensor], labels: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the scalar loss of a batch."""
-        parts = [weight * self._part(name, logits[name], labels[name]) for name, weight in self.weights.items()]
+        parts = [
+            weight * self._part(logits[name], labels[name], getattr(self, f"balance_{number}"))
+            for number, (name, weight) in enumerate(self.weights.items())
+        ]
         return torch.stack(parts).sum()
 
-    def _part(self, name: str, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _part(self, logits: torch.Tensor, labels: torch.Tensor, balance: torch.Tensor | None) -> torch.Tensor:
         if not (labels != NO_LABEL).any():
             return logits.sum() * 0
         return functional.cross_entropy(
             logits.float(),
             labels,
-            weight=getattr(self, f"balance_{name}"),
+            weight=balance,
             ignore_index=NO_LABEL,
             label_smoothing=self.label_smoothing,
         )

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from actrec.data.manifest import Clip
+from actrec.errors import UserError
 from actrec.media.clip import ClipFolder
 from actrec.store.features import CachedFeatures
 from actrec.training.randomness import derive, generator
@@ -107,10 +108,11 @@ class CachedTokens:
         self, clips: Sequence[Clip], features: CachedFeatures, labels: dict[str, torch.Tensor], *, seed: int
     ) -> None:
         ids = [clip.clip_id for clip in clips]
-        self.clips, self.labels = clips, labels
-        self._plain = {m: torch.from_numpy(features.plain(m, ids)) for m in features.modalities}
-        self._random = {m: torch.from_numpy(features.augmented(m, ids)) for m in features.modalities}
-        self._seed = seed
+        self.clips, self.labels, self._seed = clips, labels, seed
+        plain = {m: torch.from_numpy(features.plain(m, ids)) for m in features.modalities}
+        self._num_plain = next(iter(plain.values())).shape[1]
+        # {modality: (clips, views, N, D)}, the plain ones first
+        self._views = {m: torch.cat([v, torch.from_numpy(features.augmented(m, ids))], dim=1) for m, v in plain.items()}
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -118,31 +120,15 @@ class CachedTokens:
     def training_batch(self, rows: np.ndarray, epoch: int) -> Batch:
         """Return `tokens` {modality: (B, N, D)} and `labels`."""
         chance = np.random.default_rng(derive(self._seed, "view", epoch)).random(len(self.clips))[rows]
-        tokens = {m: self._choose(m, rows, chance) for m in self._plain}
+        clips, chance = torch.from_numpy(rows), torch.from_numpy(chance)
+        tokens = {m: views[clips, (chance * views.shape[1]).long()] for m, views in self._views.items()}
         return {"tokens": tokens, "labels": _at(self.labels, rows)}
 
     def plain_batch(self, rows: np.ndarray) -> Batch:
         """Return `tokens` {modality: (B * views, N, D)}, `views` and `labels` (B,)."""
-        tokens = {m: values[torch.from_numpy(rows)] for m, values in self._plain.items()}
-        views = next(iter(tokens.values())).shape[1]
-        return {
-            "tokens": {m: v.flatten(0, 1) for m, v in tokens.items()},
-            "views": views,
-            "labels": _at(self.labels, rows),
-        }
-
-    def _choose(self, modality: str, rows: np.ndarray, chance: np.ndarray) -> torch.Tensor:
-        plain, random = self._plain[modality], self._random[modality]
-        views = plain.shape[1] + random.shape[1]
-        if views == 1:
-            return plain[torch.from_numpy(rows), 0]
-        view = (chance * views).astype(np.int64)
-        return torch.stack(
-            [
-                plain[row, v] if v < plain.shape[1] else random[row, v - plain.shape[1]]
-                for row, v in zip(rows.tolist(), view.tolist(), strict=True)
-            ]
-        )
+        clips = torch.from_numpy(rows)
+        tokens = {m: views[clips, : self._num_plain].flatten(0, 1) for m, views in self._views.items()}
+        return {"tokens": tokens, "views": self._num_plain, "labels": _at(self.labels, rows)}
 
 
 def _at(labels: dict[str, torch.Tensor], rows: np.ndarray) -> dict[str, torch.Tensor]:
@@ -213,6 +199,14 @@ class _Plan:
 
 
 def _loader_workers() -> int:
-    """Return how many processes prepare batches: $ACTREC_LOADER_WORKERS, else half the processors above two."""
+    """Return how many processes prepare batches: $ACTREC_LOADER_WORKERS, else half the processors above two.
+
+    Raises:
+        UserError: if the variable is not a number.
+    """
     chosen = os.environ.get("ACTREC_LOADER_WORKERS", "")
-    return int(chosen) if chosen.isdigit() else min(8, max((os.cpu_count() or 1) - 2, 0) // 2)
+    if not chosen:
+        return min(8, max((os.cpu_count() or 1) - 2, 0) // 2)
+    if not chosen.isdigit():
+        raise UserError(f"ACTREC_LOADER_WORKERS is '{chosen}', expected a number of processes such as 2; 0 is none")
+    return int(chosen)

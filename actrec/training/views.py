@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 _ASPECT = (3 / 4, 4 / 3)
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def plain_view(clips: torch.Tensor, *, input_px: int) -> torch.Tensor:
@@ -13,7 +14,13 @@ def plain_view(clips: torch.Tensor, *, input_px: int) -> torch.Tensor:
 
 
 def random_view(
-    clip: torch.Tensor, rng: np.random.Generator, *, input_px: int, min_area_frac: float, flip_prob: float
+    clip: torch.Tensor,
+    rng: np.random.Generator,
+    *,
+    input_px: int,
+    min_area_frac: float,
+    flip_prob: float,
+    color_jitter: float,
 ) -> torch.Tensor:
     """Return a random crop of a uint8 clip (T, S, S, 3), resized to (T, input_px, input_px, 3), perhaps mirrored.
 
@@ -24,12 +31,30 @@ def random_view(
     """
     height, width = clip.shape[1:3]
     area = rng.uniform(min_area_frac, 1.0) * height * width
-    aspect = np.exp(rng.uniform(*np.log(_ASPECT)))
+    aspect = np.exp(rng.uniform(*np.log(np.clip(_ASPECT, area / height**2, width**2 / area))))
     crop_h = min(max(round(np.sqrt(area / aspect)), 1), height)
     crop_w = min(max(round(np.sqrt(area * aspect)), 1), width)
     top, left = int(rng.integers(height - crop_h + 1)), int(rng.integers(width - crop_w + 1))
     view = _resize(clip[:, top : top + crop_h, left : left + crop_w], input_px)
-    return view.flip(2) if rng.random() < flip_prob else view
+    view = view.flip(2) if rng.random() < flip_prob else view
+    return jitter_color(view, rng.uniform(1 - color_jitter, 1 + color_jitter, size=3)) if color_jitter else view
+
+
+def jitter_color(clip: torch.Tensor, factors: np.ndarray) -> torch.Tensor:
+    """Return a uint8 clip (T, H, W, 3) in other light, the same for all its frames.
+
+    Args:
+        clip: uint8 RGB.
+        factors: (3,) saturation (0 is grey), contrast (0 is the mean grey) and brightness; 1 changes nothing.
+
+    Source: torchvision's ColorJitter, in this order and without hue.
+    """
+    saturation, contrast, brightness = factors.tolist()
+    pixels = clip.float()
+    grey = (pixels * pixels.new_tensor(_LUMA)).sum(dim=-1, keepdim=True)
+    pixels = saturation * pixels + (1 - saturation) * grey
+    pixels = contrast * pixels + (1 - contrast) * grey.mean()
+    return (pixels * brightness).round().clamp(0, 255).to(torch.uint8)
 
 
 def _resize(clips: torch.Tensor, size_px: int) -> torch.Tensor:

@@ -5,6 +5,7 @@ import pytest
 from actrec.data.csv_reader import Columns, read_csv
 from actrec.data.folder_reader import read_folders
 from actrec.data.list_reader import read_lists
+from actrec.data.manifest import SPLITS, Split
 from actrec.data.problems import Problems
 from actrec.data.rows import id_fault, id_of_part, plain_path, split_named
 from actrec.errors import UserError
@@ -133,7 +134,7 @@ def lists(tmp_path, class_names=None, media=".", **texts):
     problems = Problems("here")
     for split, text in texts.items():
         (tmp_path / f"{split}.txt").write_text(text)
-    files = {split: f"{split}.txt" if split in texts else None for split in ("train", "val", "test")}
+    files: dict[Split, str | None] = {split: f"{split}.txt" if split in texts else None for split in SPLITS}
     rows = read_lists(tmp_path, files=files, head="action", media=media, class_names=class_names, problems=problems)
     problems.stop_if_any()
     return rows

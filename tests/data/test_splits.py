@@ -3,9 +3,10 @@ from collections import Counter, defaultdict
 
 import pytest
 
+from actrec.data.manifest import Split
 from actrec.data.splits import Sample, assign_splits, split_by_group
 
-FRACTIONS = {"train": 0.6, "val": 0.2, "test": 0.2}
+FRACTIONS: dict[Split, float] = {"train": 0.6, "val": 0.2, "test": 0.2}
 KEYS = {"train_frac": 0.6, "val_frac": 0.2, "test_frac": 0.2}
 
 
@@ -17,7 +18,7 @@ def people(num_groups, classes, takes):
     return [sample(f"{c}/{g:02}_{t}", c, f"g{g:02}") for g in range(num_groups) for c in classes for t in range(takes)]
 
 
-def shares(samples, splits):
+def shares(samples, splits) -> dict[Split, float]:
     counts = Counter(splits[s.clip_id] for s in samples)
     return {split: counts[split] / len(samples) for split in FRACTIONS}
 

@@ -179,7 +179,8 @@ def test_damage_gives_facts_or_a_reason(tmp_path, make_clip):
 def test_the_best_stream_is_the_one_probed(tmp_path, make_clip):
     path = make_clip(tmp_path / "a.mp4")
     with open_container(path) as container:
-        assert video_stream(container).index == container.streams.best("video").index
+        best = container.streams.best("video")
+        assert best is not None and video_stream(container).index == best.index
 
 
 @pytest.mark.skipif(not MEDIA.is_dir(), reason="no ../shared/data/media here")

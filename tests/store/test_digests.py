@@ -118,7 +118,8 @@ def test_headers_are_read_once_for_equal_bytes(tmp_path, make_clip, looked_into)
         found = inspect_files([copy, path, text], memory=memory)
     assert looked_into == ["a.mp4", "c.mp4"]
     assert found[path] == found[copy]
-    assert found[path].facts is not None and found[path].facts.num_frames == 4
+    facts = found[path].facts
+    assert facts is not None and facts.num_frames == 4
     assert found[path].size_bytes == path.stat().st_size
     assert (found[text].facts, found[text].reason) == (None, "playlist")
 

@@ -1,0 +1,39 @@
+"""A trained model on whole splits."""
+
+from collections.abc import Sequence
+
+from lightning_fabric import Fabric
+
+from actrec.metrics.classification import Scores
+from actrec.models.recogniser import Recogniser
+from actrec.training.checkpoint import Checkpoint
+from actrec.training.data import Inputs
+from actrec.training.predict import predict
+from actrec.training.scores import scores_of
+from actrec.training.sources import Batches
+
+
+def score_splits(
+    model: Recogniser, about: Checkpoint, inputs: Inputs, splits: Sequence[str], *, batch_size: int, fabric: Fabric
+) -> list[Scores]:
+    """Return what each head says of the clips of each split, beside their labels.
+
+    Args:
+        model: In evaluation mode.
+        about: What its checkpoint says of it.
+        inputs: The clips.
+        splits: Which of them.
+        batch_size: Clips at a time.
+        fabric: The device.
+
+    Raises:
+        UserError: if a split has no clip, or none with a label for a head.
+    """
+    runner = fabric.setup_module(model)
+    input_px = about.model["backbones"]["rgb"]["input_px"]
+    scores = []
+    for split in splits:
+        source = inputs.source(split, input_px=input_px, augment={}, seed=about.seed)
+        probs = predict(runner, Batches(source), device=fabric.device, batch_size=batch_size)
+        scores += scores_of(split, source, probs, about.classes)
+    return scores

@@ -1,0 +1,87 @@
+"""The intervals: against scipy, and by what they promise."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from actrec.metrics.bootstrap import accuracy_intervals
+from actrec.metrics.classification import Scores, predicted_classes, summarise
+
+
+def scores_with(labels: np.ndarray, right: np.ndarray, c: int) -> Scores:
+    """Return clips of which those in `right` are recognised, and the others taken for the next class."""
+    probs = np.eye(c)[np.where(right, labels, (labels + 1) % c)]
+    return Scores("test", "action", tuple(map(str, range(len(labels)))), probs, labels, tuple(map(str, range(c))))
+
+
+def test_no_samples_no_keys() -> None:
+    assert accuracy_intervals(scores_with(np.array([0, 1]), np.array([True, False]), 2), samples=0, seed=0) == {}
+
+
+def test_the_seed_settles_the_interval() -> None:
+    rng = np.random.default_rng(0)
+    scores = scores_with(rng.integers(0, 4, 50), rng.random(50) < 0.6, 4)
+    first = accuracy_intervals(scores, samples=200, seed=1)
+    assert first == accuracy_intervals(scores, samples=200, seed=1)
+    assert first != accuracy_intervals(scores, samples=200, seed=2)
+    assert list(first) == ["top1_low", "top1_high", "mean_per_class_acc_low", "mean_per_class_acc_high"]
+
+
+def test_scipy_draws_the_same_interval() -> None:
+    rng = np.random.default_rng(3)
+    labels = rng.choice(5, size=150, p=[0.5, 0.2, 0.15, 0.13, 0.02])  # the last class is missing from many draws
+    scores = scores_with(labels, rng.random(150) < 0.3 + labels / 8, 5)
+    predicted = predicted_classes(scores)
+
+    def mean_per_class(true: np.ndarray, guess: np.ndarray) -> float:
+        return float(np.mean([(guess[true == k] == k).mean() for k in np.unique(true)]))
+
+    def top1(true: np.ndarray, guess: np.ndarray) -> float:
+        return float((true == guess).mean())
+
+    ours = accuracy_intervals(scores, samples=20_000, seed=0)
+    for name, statistic, samples in (("top1", top1, 2000), ("mean_per_class_acc", mean_per_class, 2000)):
+        theirs = stats.bootstrap(
+            (labels, predicted),
+            statistic,
+            paired=True,
+            vectorized=False,
+            method="percentile",
+            n_resamples=samples,
+            rng=np.random.default_rng(0),
+        ).confidence_interval
+        # Both ends are quantiles of 2,000 draws: their own standard error is about 0.002.
+        assert ours[f"{name}_low"] == pytest.approx(theirs.low, abs=0.012)
+        assert ours[f"{name}_high"] == pytest.approx(theirs.high, abs=0.012)
+
+
+def test_about_95_of_100_intervals_hold_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    truth, trials, held, held_per_class = 0.7, 300, 0, 0
+    for trial in range(trials):
+        labels = np.arange(120) % 3
+        interval = accuracy_intervals(scores_with(labels, rng.random(120) < truth, 3), samples=400, seed=trial)
+        held += interval["top1_low"] <= truth <= interval["top1_high"]
+        held_per_class += interval["mean_per_class_acc_low"] <= truth <= interval["mean_per_class_acc_high"]
+    # Three standard errors of a share of 300, and the percentile method's known shortfall at n = 120.
+    assert 0.90 <= held / trials <= 0.985
+    assert 0.90 <= held_per_class / trials <= 0.985
+
+
+def test_the_score_lies_inside_and_more_clips_narrow_it() -> None:
+    labels = np.arange(40) % 4
+    right = np.arange(40) % 5 > 0
+    widths = []
+    for times in (1, 25):
+        scores = scores_with(np.tile(labels, times), np.tile(right, times), 4)
+        values = summarise(scores) | accuracy_intervals(scores, samples=2000, seed=0)
+        for name in ("top1", "mean_per_class_acc"):
+            assert values[f"{name}_low"] <= values[name] <= values[f"{name}_high"]
+        widths.append(values["top1_high"] - values["top1_low"])
+    # The width falls with the root of the number of clips.
+    assert widths[0] / widths[1] == pytest.approx(5, rel=0.15)
+
+
+def test_all_right_leaves_no_doubt_that_a_bootstrap_can_see() -> None:
+    scores = scores_with(np.array([0, 1, 1]), np.array([True, True, True]), 3)
+    assert set(accuracy_intervals(scores, samples=50, seed=0).values()) == {1.0}

@@ -1,0 +1,57 @@
+"""The training curves, from a history.csv as training writes it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actrec.errors import UserError
+from actrec.report.curves import read_history, training_curves
+
+WriteHistory = Callable[..., Path]
+
+
+def test_history_is_read(tmp_path: Path, write_history: WriteHistory) -> None:
+    history = read_history(write_history(tmp_path / "h.csv", epochs=4, heads=("a_top1", "b")))
+    assert history is not None
+    assert history.heads == ["a_top1", "b"]
+    assert history.best == 1  # the last epoch that was the best so far
+    assert history.phases == ("frozen", "frozen", "main", "main")
+    np.testing.assert_array_equal(history.numbers["train_loss"], [2, 1, 2 / 3, 0.5])
+
+
+def test_an_empty_cell_is_a_gap_and_a_header_alone_is_no_history(tmp_path: Path, write_history: WriteHistory) -> None:
+    path = write_history(tmp_path / "h.csv", epochs=2)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[1].replace(",2.0,", ",,", 1), lines[2]]))
+    history = read_history(path)
+    assert history is not None and np.isnan(history.numbers["train_loss"][0])
+    assert training_curves(history, select_on="action.top1")
+    path.write_text(lines[0] + "\n")
+    assert read_history(path) is None
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    (tmp_path / "h.csv").write_text("epoch,lr\n1,0.1\n")
+    with pytest.raises(UserError, match=r"h\.csv: no column phase, train_loss, .*dvc repro"):
+        read_history(tmp_path / "h.csv")
+
+
+@pytest.mark.parametrize(("epochs", "validated", "select_on"), [(1, False, "action.top1"), (40, True, "action.loss")])
+def test_curves_are_drawn_the_same_each_time(
+    tmp_path: Path, write_history: WriteHistory, epochs: int, validated: bool, select_on: str
+) -> None:
+    history = read_history(write_history(tmp_path / "h.csv", epochs=epochs, validated=validated))
+    assert history is not None
+    first = training_curves(history, select_on=select_on)
+    assert first.startswith(b"\x89PNG") and len(first) > 10_000
+    assert first == training_curves(history, select_on=select_on)
+
+
+def test_other_numbers_make_another_picture(tmp_path: Path, write_history: WriteHistory) -> None:
+    history = read_history(write_history(tmp_path / "h.csv", epochs=5))
+    assert history is not None
+    first = training_curves(history, select_on="action.top1")
+    history.numbers["data_s"][2] = 1.5
+    assert training_curves(history, select_on="action.top1") != first

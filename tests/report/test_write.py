@@ -1,0 +1,61 @@
+"""results/ as a whole."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actrec.metrics.classification import Scores
+from actrec.report import write
+
+
+@pytest.fixture
+def both() -> list[Scores]:
+    probs = np.array([[0.8, 0.2], [0.4, 0.6], [0.3, 0.7]])
+    test = Scores("test", "action", ("x", "y", "z"), probs, np.array([0, 0, 1]), ("a", "b"))
+    return [replace(test, split="val"), test]
+
+
+def test_metrics_are_nested_by_split_and_head_and_fit_json(both: list[Scores]) -> None:
+    tree = write.metrics_tree(both, bootstrap_samples=50, seed=0)
+    assert {split: list(heads) for split, heads in tree.items()} == {"val": ["action"], "test": ["action"]}
+    assert json.loads(json.dumps(tree, allow_nan=False)) == tree
+    assert set(tree["val"]["action"]) == {
+        *("top1", "top5", "mean_per_class_acc", "f1_macro", "f1_weighted", "loss", "num_clips", "num_classes"),
+        *("top1_low", "top1_high", "mean_per_class_acc_low", "mean_per_class_acc_high"),
+    }
+    without = write.metrics_tree(both, bootstrap_samples=0, seed=0)
+    assert not [name for name in without["val"]["action"] if name.endswith(("_low", "_high"))]
+
+
+def test_results_has_every_file_and_nothing_of_an_earlier_run(
+    both: list[Scores], tmp_path: Path, write_history: Callable[..., Path]
+) -> None:
+    metrics = write.metrics_tree(both, bootstrap_samples=50, seed=0)
+    history = write_history(tmp_path / "history.csv", epochs=2)
+    results = tmp_path / "results"
+    (results / "plots").mkdir(parents=True)
+    (results / "plots" / "test_gone_confusion.png").write_bytes(b"old")
+    write.results(results, both, metrics=metrics, history_csv=history, select_on="action.top1")
+
+    kinds = ("confusion", "confusion_normalised", "per_class", "best_worst", "confused_pairs")
+    pictures = {f"plots/{split}_action_{kind}.png" for split in ("val", "test") for kind in kinds}
+    assert {path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file()} == {
+        *("predictions.csv", "per_class.csv", "confusion.csv", "confused_pairs.csv"),
+        *("confusion/val_action.csv", "confusion/test_action.csv", "plots/training_curves.png"),
+        *pictures,
+    }
+    assert (results / "confusion/test_action.csv").read_text().splitlines()[1:] == [
+        *("test,action,a,a", "test,action,a,b", "test,action,b,b")
+    ]
+    assert len((results / "confusion.csv").read_text().splitlines()) == 1 + 6
+
+
+def test_without_a_history_there_are_no_curves(both: list[Scores], tmp_path: Path) -> None:
+    metrics = write.metrics_tree(both[:1], bootstrap_samples=0, seed=0)
+    write.results(tmp_path, both[:1], metrics=metrics, history_csv=None, select_on="action.top1")
+    assert not (tmp_path / "plots/training_curves.png").exists()
+    assert (tmp_path / "plots/val_action_confusion.png").exists()
