@@ -20,13 +20,17 @@ def _write_video(
     pixel_format: str = "yuv420p",
     rotation_deg: int = 0,
     with_audio: bool = False,
+    options: dict[str, str] | None = None,
 ) -> Path:
-    """Write `frames`, uint8 (T, H, W, 3) with even sides; players turn them clockwise by `rotation_deg`."""
+    """Write `frames`, uint8 (T, H, W, 3) with even sides; players turn them clockwise by `rotation_deg`.
+
+    `options` are the encoder's own.
+    """
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream(codec, rate=fps, options={"threads": "1"})
+        stream: Any = container.add_stream(codec, rate=fps, options={"threads": "1", **(options or {})})
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], pixel_format
         stream.codec_context.thread_count = 1
         if rotation_deg:

@@ -23,8 +23,9 @@ def uniform(num_frames: int, *, clip_frames: int, clips: int) -> np.ndarray:
     The frames are cut into `clip_frames` equal bins; clip j of k takes the frame at (j + 1/2) / k of each bin. Fewer
     frames than bins: frames repeat.
     """
-    offsets = (np.arange(clips)[:, None] + 0.5) / clips
-    return np.floor((np.arange(clip_frames)[None, :] + offsets) * num_frames / clip_frames).astype(np.int64)
+    # In whole numbers: half of a part of a bin is one of 2 * clips * clip_frames, and floats miss some by one frame.
+    halves = 2 * (np.arange(clip_frames)[None, :] * clips + np.arange(clips)[:, None]) + 1
+    return halves * num_frames // (2 * clips * clip_frames)
 
 
 def strided(num_frames: int, *, clip_frames: int, clips: int, frame_stride: int) -> np.ndarray:

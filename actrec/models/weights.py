@@ -115,9 +115,7 @@ def _checked_digest(path: Path, expected: str) -> str:
         raise UserError(f"{path}: no such file. model.backbones…weights.path must name a checkpoint on this machine.")
     digest = sha256_of(path)
     if digest != expected:
-        raise UserError(
-            f"{path}: its sha256 is {digest}, expected {expected}. If the file is right, set that."
-        )
+        raise UserError(f"{path}: its sha256 is {digest}, expected {expected}. If the file is right, set that.")
     return digest
 
 

@@ -4,8 +4,9 @@ import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import h5py
 import numpy as np
@@ -14,7 +15,6 @@ from actrec.errors import UserError
 from actrec.store.files import disk_full, publish
 
 _FORMAT = 1
-_Part = TypeVar("_Part", h5py.Group, h5py.Dataset)
 
 
 def feature_identity(
@@ -105,13 +105,15 @@ class CachedFeatures:
     def __init__(self, path: Path, identity: Mapping[str, Any] | None) -> None:
         try:
             with h5py.File(path, "r") as file:
+                _refuse_references(file)
+                content: Any = file
                 self.identity: dict[str, Any] = json.loads(str(file.attrs["identity"]))
                 _refuse_mismatch(path, self.identity, identity)
-                ids = {name: [str(v) for v in _own(file, name, h5py.Dataset).asstr()[:]] for name in ("clip_ids", "augmented_ids")}
-                self.modalities = sorted(_own(file, "plain", h5py.Group))
-                self._plain = {m: _own(file, f"plain/{m}", h5py.Dataset)[:] for m in self.modalities}
-                self._augmented = {m: _own(file, f"augmented/{m}", h5py.Dataset)[:] for m in self.modalities}
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+                ids = {name: [str(v) for v in content[name].asstr()[:]] for name in ("clip_ids", "augmented_ids")}
+                self.modalities = sorted(content["plain"])
+                self._plain = {m: content[f"plain/{m}"][:] for m in self.modalities}
+                self._augmented = {m: content[f"augmented/{m}"][:] for m in self.modalities}
+        except (OSError, RuntimeError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{path}: not a whole feature file ({error}). Make it again: dvc repro -f features"
             ) from None
@@ -122,6 +124,14 @@ class CachedFeatures:
 
     def __contains__(self, clip_id: str) -> bool:
         return clip_id in self._rows["clip_ids"]
+
+    def digest(self, clip_ids: Sequence[str]) -> str:
+        """Return a digest of all views of these clips, and of what made them."""
+        digest = sha256(repr((self.identity, list(clip_ids))).encode())
+        for modality in self.modalities:
+            for values in (self.plain(modality, clip_ids), self.augmented(modality, clip_ids)):
+                digest.update(repr(values.shape).encode() + values.tobytes())
+        return digest.hexdigest()
 
     def plain(self, modality: str, clip_ids: Sequence[str]) -> np.ndarray:
         """Return the plain views of these clips, float32 (n, clips_per_video, N, D)."""
@@ -137,16 +147,14 @@ class CachedFeatures:
         return self._augmented[modality][[known[clip_id] for clip_id in clip_ids]].astype(np.float32)
 
 
-def _own(file: h5py.File, name: str, kind: type[_Part]) -> _Part:
-    """Return a part of the file whose bytes lie in it: HDF5 can refer to any other file on the machine, by any step."""
-    found: Any = file
-    for step in name.split("/"):
-        found = found[step] if isinstance(found.get(step, getlink=True), h5py.HardLink) else None
-        if found is None:
-            break
-    if not isinstance(found, kind) or (isinstance(found, h5py.Dataset) and (found.external or found.is_virtual)):
-        raise ValueError(f"{name} is not stored in the file itself")
-    return found
+def _refuse_references(group: h5py.Group) -> None:
+    """Raise ValueError unless all bytes lie in the file itself: HDF5 can refer to any other file on the machine."""
+    for name in group:
+        part = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+        if isinstance(part, h5py.Group):
+            _refuse_references(part)
+        elif not isinstance(part, h5py.Dataset) or part.external or part.is_virtual:
+            raise ValueError(f"{name} is not stored in the file itself")
 
 
 def _refuse_mismatch(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any] | None) -> None:

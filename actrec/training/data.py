@@ -48,13 +48,12 @@ class Inputs:
 
     def digest(self, splits: Sequence[str]) -> str:
         """Return a digest of everything in these splits that a result depends on."""
-        rows = [self._row(clip) for clip in self.manifest.clips if clip.split in splits]
-        return sha256(
-            repr((rows, self.manifest.classes, self.features and self.features.identity)).encode()
-        ).hexdigest()
+        parts = [self._describe(self.manifest.of_split(split)) for split in splits]
+        return sha256(repr((list(splits), parts, self.manifest.classes)).encode()).hexdigest()
 
-    def _row(self, clip: Clip) -> tuple[Any, ...]:
-        return clip.clip_id, clip.split, sorted(clip.labels.items()), self.clips.digests[clip.clip_id]
+    def _describe(self, clips: Sequence[Clip]) -> tuple[Any, ...]:
+        rows = [(clip.clip_id, sorted(clip.labels.items()), self.clips.digests[clip.clip_id]) for clip in clips]
+        return rows, self.features and self.features.digest([clip.clip_id for clip in clips])
 
 
 def open_inputs(manifest: Path, frames: Path) -> Inputs:

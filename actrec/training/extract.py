@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from actrec.console import progress
 from actrec.data.manifest import Clip
+from actrec.errors import UserError
 from actrec.media.clip import ClipFolder
 from actrec.models.recogniser import Recogniser
 from actrec.store.cas import Entry, Store, item_key
@@ -147,18 +148,35 @@ def extract(
         dtype: In which they are kept.
         device: Where the model is.
         store: Where features are kept.
+
+    Raises:
+        UserError: if a feature is not a number, or too large for `dtype`.
     """
     version = code_version("actrec.training.extract", "torch", "torchvision")
-    # A plain view stays what it is when random ones join it; these depend on the clip's name as well.
-    settings = {**identity, "views": views.random, **({} if views.random else {"augment": None})}
-    keys = {clip.clip_id: item_key(version, settings, folder.digests[clip.clip_id], clip.clip_id) for clip in clips}
+    settings = {**_settings(identity, views), "device": device.type}
+    keys = {clip.clip_id: item_key(version, settings, *_digests(clip, folder, views)) for clip in clips}
     missing = [clip.clip_id for clip in clips if store.find(_STAGE, keys[clip.clip_id]) is None]
     for clip_id, tokens in _compute(model, missing, folder, views, batch_size, device):
         content = io.BytesIO()
         arrays: dict[str, Any] = {modality: values.astype(dtype) for modality, values in tokens.items()}
+        if not all(np.isfinite(values).all() for values in arrays.values()):
+            raise UserError(f"{clip_id}: its features are no numbers in {dtype.__name__}. Set features.precision: fp32")
         np.savez(content, **arrays)
         store.put(_STAGE, keys[clip_id], content.getvalue())
     return _collect([store.find(_STAGE, keys[clip.clip_id]) for clip in clips])
+
+
+def _settings(identity: Mapping[str, Any], views: Views) -> dict[str, Any]:
+    if views.random:
+        return {**identity, "views": views.random}
+    # A plain view stays what it is when random ones join it.
+    seed = None if all(identity["weights_sha256"].values()) else identity["seed"]
+    return {**identity, "views": 0, "augment": None, "seed": seed}
+
+
+def _digests(clip: Clip, folder: ClipFolder, views: Views) -> list[str]:
+    # Random views are drawn by the clip's name.
+    return [folder.digests[clip.clip_id], *([clip.clip_id] if views.random else [])]
 
 
 def _collect(entries: Sequence[Entry | None]) -> dict[str, np.ndarray]:

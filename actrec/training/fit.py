@@ -144,9 +144,7 @@ class Run:
         state.step += 1
         if self._steps.is_update(state.step):
             if clip_norm:
-                self.fabric.clip_gradients(
-                    self._model, self._optimizer, max_norm=clip_norm, error_if_nonfinite=False
-                )
+                self.fabric.clip_gradients(self._model, self._optimizer, max_norm=clip_norm, error_if_nonfinite=False)
             self._optimizer.step()
             self._optimizer.zero_grad()
 

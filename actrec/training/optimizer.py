@@ -8,9 +8,7 @@ import torch
 from actrec.models.recogniser import Recogniser
 
 
-def make_optimizer(
-    spec: Mapping[str, Any], model: Recogniser, *, backbone_lr_factor: float
-) -> torch.optim.Optimizer:
+def make_optimizer(spec: Mapping[str, Any], model: Recogniser, *, backbone_lr_factor: float) -> torch.optim.Optimizer:
     """Return a fresh optimizer of what is not frozen now; each group's `factor` is what its rate is multiplied with.
 
     Args:

@@ -47,7 +47,9 @@ class Settings:
     def phase(self, epoch: int) -> Phase:
         """Return the phase that an epoch, counted from 0, belongs to."""
         warm = self.freeze["epochs"]
-        return Phase("frozen", 0, warm, self.freeze["lr"]) if epoch < warm else Phase("main", warm, self.epochs, self.lr)
+        return (
+            Phase("frozen", 0, warm, self.freeze["lr"]) if epoch < warm else Phase("main", warm, self.epochs, self.lr)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,10 +129,10 @@ def _predict(
 
 def _row(window: _Window, head: str, probs: torch.Tensor, classes: Sequence[str]) -> Prediction:
     top = probs.topk(min(_TOP, len(classes)))
-    ranked = [(classes[i], prob) for i, prob in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
+    ranked = [(classes[int(i)], prob) for i, prob in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
     top3 = "|".join(f"{name}:{prob:.4f}" for name, prob in ranked)
-    path, label, prob = str(window.path), *ranked[0]
-    return Prediction(path, window.start_s, window.end_s, head, label, round(prob, 4), top3, "ok")
+    label, prob = ranked[0]
+    return Prediction(str(window.path), window.start_s, window.end_s, head, label, round(prob, 4), top3, "ok")
 
 
 def _failed(

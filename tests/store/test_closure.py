@@ -90,7 +90,7 @@ def test_a_package_counts_if_it_does_anything(project):
 
 def test_what_only_checks_and_talks_does_not_count(project):
     project(
-        pipeline_a="from actrec import errors, console\nfrom actrec.params import load\nfrom actrec.parameters import b\n",
+        pipeline_a="from actrec import errors, console, parameters\nfrom actrec.params import load\n",
         actrec_errors="x = 1\n",
         actrec_console="x = 1\n",
         actrec_params_load="import actrec.e\n",
