@@ -74,7 +74,7 @@ def _bar(items: Iterable[T], total: int, title: str, unit: str) -> Iterator[T]:
     rate = TextColumn("{task.fields[rate]}")
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn(unit), rate, TimeRemainingColumn())
     started = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=total, rate="")
         for done, item in enumerate(items, start=1):
             yield item

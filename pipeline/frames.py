@@ -6,8 +6,6 @@ from pathlib import Path
 from actrec.console import Debug, run, say
 from actrec.data import quarantine
 from actrec.data.manifest import Clip, load_manifest
-from actrec.media import clip as clips
-from actrec.media.decode import decoder_of
 from actrec.params import Params, load
 from actrec.store.cas import item_key, open_store
 from actrec.store.closure import code_version
@@ -20,17 +18,34 @@ from pipeline import paths
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     """Decode the clips of the manifest to data/processed/<dataset>/video_frames/."""
     p = load(params)
-    out, bad_list = paths.frames(p.data.name), paths.quarantine(p.data.name, "frames")
-    if not p.frames.enabled:
-        write_stub(out)
-        write_atomic(bad_list, quarantine.dump([]))
-        return
+    if p.frames.enabled:
+        decode(p)
+    else:
+        write_stub(paths.frames(p.data.name))
+        write_atomic(paths.quarantine(p.data.name, "frames"), quarantine.dump([]))
+
+
+def decode(p: Params) -> None:
+    """Make the tensors of all clips, and the list of those that none could be made of."""
+    from actrec.media import clip as clips
+    from actrec.media.decode import decoder_of
+
+    f, out, bad_list = p.frames, paths.frames(p.data.name), paths.quarantine(p.data.name, "frames")
+    stride = f.sampling.frame_stride if f.sampling.kind == "stride" else None
+    spec = clips.ClipSpec(f.clip_frames, f.clips_per_video, stride, f.size_px, f.resize)
+    root, version = Path(p.data.root).resolve(), code_version(clips.__name__, *clips.HEAVY_IMPORTS)
+
+    def job(clip: Clip) -> Job:
+        """Return what makes the clip's tensor, keyed by the bytes, the part, the spec, the decoder and the code."""
+        settings = {**asdict(spec), "start_s": clip.start_s, "end_s": clip.end_s, "decoder": decoder_of(clip.facts)}
+        task = clips.ClipTask(root / clip.path, clip.sha256, clip.facts, spec, clip.start_s, clip.end_s)
+        return Job(clip.clip_id, item_key(version, settings, clip.sha256), task)
+
     manifest = load_manifest(paths.manifest(p.data.name))
-    spec, root, version = clip_spec(p), Path(p.data.root).resolve(), code_version(clips.__name__, *clips.HEAVY_IMPORTS)
+    jobs = [job(clip) for clip in manifest.clips]
     making = {"make": clips.make_clip_file, "pack": clips.pack_clip_files, "preload": clips.HEAVY_IMPORTS}
-    maker = Maker("frames", ".pt", **making, version=version, timeout_s=p.frames.timeout_s)
+    maker = Maker("frames", ".pt", **making, version=version, timeout_s=f.timeout_s)
     with open_store(near=out) as store:
-        jobs = [job(clip, spec, root, version) for clip in manifest.clips]
         built = build(out, jobs, maker, about={"spec": asdict(spec)}, store=store, workers=worker_count())
     path_of = {clip.clip_id: clip.path for clip in manifest.clips}
     bad = [
@@ -40,20 +55,6 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     write_atomic(bad_list, quarantine.dump(bad))
     say(f"frames: {len(jobs) - len(bad)} clips, {built.computed} of them decoded now, {len(bad)} set aside")
     quarantine.check_losses(manifest, bad, max_bad_frac=p.data.max_bad_frac, total=len(jobs), listed_in=bad_list)
-
-
-def clip_spec(p: Params) -> clips.ClipSpec:
-    """Return how clips are cut, from the section `frames`."""
-    f = p.frames
-    stride = f.sampling.frame_stride if f.sampling.kind == "stride" else None
-    return clips.ClipSpec(f.clip_frames, f.clips_per_video, stride, f.size_px, f.resize)
-
-
-def job(clip: Clip, spec: clips.ClipSpec, root: Path, version: str) -> Job:
-    """Return what makes the clip's tensor, keyed by the file's bytes, the part, the spec, the decoder and the code."""
-    settings = {**asdict(spec), "start_s": clip.start_s, "end_s": clip.end_s, "decoder": decoder_of(clip.facts)}
-    task = clips.ClipTask(root / clip.path, clip.sha256, clip.facts, spec, clip.start_s, clip.end_s)
-    return Job(clip.clip_id, item_key(version, settings, clip.sha256), task)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,9 @@ def read_clip(
     source = open_frames(path, facts)
     first, last = frame_range(source.times_s, start_s, end_s)
     if last <= first:
-        raise BadItem("too_short", f"no frame between {start_s or 0:g} s and {end_s or 'the end'}")
+        raise BadItem(
+            "too_short", f"no frame between {start_s or 0:g} s and {'the end' if end_s is None else f'{end_s:g} s'}"
+        )
     indices = first + frame_indices(last - first, spec)
     distinct, inverse = np.unique(indices, return_inverse=True)
     frames = torch.from_numpy(source.read(distinct))

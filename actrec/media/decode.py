@@ -1,9 +1,9 @@
 """Pixels of chosen frames, at native resolution and upright.
 
-Two decoders, chosen by what the header says, never by trial: decord seeks, so it is fast where few frames of many are
+Two decoders, chosen by what the file says, never by trial: decord seeks, so it is fast where few frames of many are
 wanted, but its seeking returns wrong frames for some codecs, and its FFmpeg of 2021 converts others differently
-(docs/adr/0003-decoders.md). It gets what it was proven on: plain 8-bit H.264 outside AVI. PyAV reads everything else,
-from the first frame on, and H.264 too where decord has no wheel.
+(docs/adr/0003-decoders.md). It gets what it was proven on: plain 8-bit H.264 in MP4 and Matroska whose key frames are
+true starting points. PyAV reads everything else, from the first frame on, and H.264 too where decord has no wheel.
 """
 
 import importlib.util
@@ -16,9 +16,12 @@ import numpy as np
 
 from actrec.errors import BadItem
 from actrec.media.facts import MediaFacts
-from actrec.media.probe import open_container, video_stream
+from actrec.media.probe import HEAD_BYTES, open_container, sniff, video_stream
 
 _DECORD_PIXEL_FORMATS = ("yuv420p", "yuvj420p")
+_DECORD_CONTAINERS = ("mp4", "matroska")  # in AVI it seeks wrong, in transport streams it reads wrong without seeking
+_DECORD_FAILS_UP_TO_PX = 72  # where 16, 24, 48 or 72 pixels are shown side by side; of 80 to 1300 it reads all
+_NAL_IDR = 5
 
 
 class FrameSource(Protocol):
@@ -37,7 +40,8 @@ def open_frames(path: Path, facts: MediaFacts) -> FrameSource:
     Raises:
         BadItem: frame_mismatch, if clearly fewer or more frames are there than the header promises.
     """
-    source = DecordFrames(path) if decoder_of(facts) == "decord" else PyavFrames(path, facts.rotation_deg)
+    source = _open_decord(path) if decoder_of(facts) == "decord" else None
+    source = source or PyavFrames(path, facts.rotation_deg)
     promised = facts.duration_s * facts.fps
     found = len(source.times_s)
     if promised and abs(found - promised) > max(2, 0.1 * promised):
@@ -50,11 +54,48 @@ def decoder_of(facts: MediaFacts) -> str:
     seeks_right = (
         facts.video_codec == "h264"
         and facts.pixel_format in _DECORD_PIXEL_FORMATS
-        and facts.container != "avi"
+        and facts.container in _DECORD_CONTAINERS
+        and min(facts.width_px, facts.height_px) > _DECORD_FAILS_UP_TO_PX
         # An edit list hides frames that decord counts: then the header's numbers disagree.
         and (not facts.num_frames or abs(facts.num_frames - facts.duration_s * facts.fps) < 1.5)
     )
     return "decord" if seeks_right and importlib.util.find_spec("decord") else "pyav"
+
+
+def _open_decord(path: Path) -> "DecordFrames | None":
+    """Return the file through decord, or None if it would land on wrong frames there.
+
+    It seeks to what the container calls key frames. With open groups of pictures or intra refresh those are no true
+    starting points: of 60 random choices of frames 20 to 58 came out wrong. With one key frame there is no seeking.
+    """
+    with path.open("rb") as file:
+        sniff(file.read(HEAD_BYTES))  # decord follows playlists; what probe accepted may have been replaced since
+    source = DecordFrames(path)
+    return source if source.num_key_frames == 1 or _starts_anew_at_key_frames(path) else None
+
+
+def _starts_anew_at_key_frames(path: Path) -> bool:
+    """Tell whether every key frame is an instantaneous decoder refresh (IDR): nothing after refers to before.
+
+    Source: ISO/IEC 14496-10 section 7.4.1.2.4; the packets' form, 14496-15 section 5.3.3.
+    """
+    with open_container(path) as container:
+        stream = video_stream(container)
+        header = stream.codec_context.extradata or b""
+        if header[:1] != b"\x01":
+            return False
+        length_bytes = (header[4] & 3) + 1
+        return all(_holds_idr(bytes(packet), length_bytes) for packet in container.demux(stream) if packet.is_keyframe)
+
+
+def _holds_idr(packet: bytes, length_bytes: int) -> bool:
+    position = 0
+    while position + length_bytes < len(packet):
+        start = position + length_bytes
+        if packet[start] & 0x1F == _NAL_IDR:
+            return True
+        position = start + int.from_bytes(packet[position:start], "big")
+    return False
 
 
 class DecordFrames:
@@ -68,6 +109,7 @@ class DecordFrames:
             # One thread: several processes scale 1.74-2.04x on two processors, multi-threaded ones 0.93-1.44x.
             self._reader: Any = decord.VideoReader(str(path), num_threads=1)
             starts = np.asarray(self._reader.get_frame_timestamp(range(len(self._reader))), np.float64)[:, 0]
+            self.num_key_frames = len(self._reader.get_key_indices())
         self.times_s = starts - starts[0]
 
     def read(self, indices: np.ndarray) -> np.ndarray:

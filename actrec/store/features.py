@@ -103,6 +103,7 @@ class CachedFeatures:
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any] | None) -> None:
+        self._path = path
         try:
             with h5py.File(path, "r") as file:
                 _refuse_references(file)
@@ -134,9 +135,18 @@ class CachedFeatures:
         return digest.hexdigest()
 
     def plain(self, modality: str, clip_ids: Sequence[str]) -> np.ndarray:
-        """Return the plain views of these clips, float32 (n, clips_per_video, N, D)."""
-        rows = [self._rows["clip_ids"][clip_id] for clip_id in clip_ids]
-        return self._plain[modality][rows].astype(np.float32)
+        """Return the plain views of these clips, float32 (n, clips_per_video, N, D).
+
+        Raises:
+            UserError: if a clip is not in the file.
+        """
+        rows = self._rows["clip_ids"]
+        if missing := [clip_id for clip_id in clip_ids if clip_id not in rows]:
+            raise UserError(
+                f"{self._path}: made before {len(missing)} of the clips were there ({', '.join(missing[:3])} …). "
+                "Make it again: dvc repro features"
+            )
+        return self._plain[modality][[rows[clip_id] for clip_id in clip_ids]].astype(np.float32)
 
     def augmented(self, modality: str, clip_ids: Sequence[str]) -> np.ndarray:
         """Return the random views of these clips, float32 (n, random views, N, D); clips outside train have none."""

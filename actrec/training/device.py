@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from actrec.errors import UserError
 
@@ -41,6 +42,30 @@ def _best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def refuse_wrong_gradients(model: nn.Module, fabric: Fabric) -> None:
+    """Let the model refuse to learn where torch would compute wrong gradients.
+
+    In bf16 on a CPU, the weights of a 3-D convolution over less than its kernel, in time or space, may get the content
+    of unused memory as their gradient, up to 1e38 (seen with torch 2.15 and AVX-512; oneDNN does it, fp32 is right).
+    """
+    if fabric.device.type == "cpu" and fabric.strategy.precision.precision == _PRECISIONS["bf16"]:
+        for module in model.modules():
+            if isinstance(module, nn.Conv3d):
+                module.register_forward_pre_hook(_refuse_small_input)
+
+
+def _refuse_small_input(convolution: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    assert isinstance(convolution, nn.Conv3d)
+    size, kernel = inputs[0].shape[2:], convolution.kernel_size
+    learns = torch.is_grad_enabled() and convolution.weight.requires_grad
+    if learns and any(have < want for have, want in zip(size, kernel, strict=True)):
+        shown = ["x".join(str(n) for n in part) for part in (size, kernel)]
+        raise UserError(
+            f"train.precision is bf16, in which torch may compute wrong gradients on a CPU, where a 3-D convolution of "
+            f"{shown[1]} sees but {shown[0]} (frames x height x width). Set train.precision: fp32"
+        )
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -15,7 +15,7 @@ from actrec.console import progress
 from actrec.errors import UserError
 from actrec.metrics.classification import summarise
 from actrec.models.recogniser import Recogniser
-from actrec.training.device import peak_memory_mb
+from actrec.training.device import peak_memory_mb, refuse_wrong_gradients
 from actrec.training.loss import Loss
 from actrec.training.optimizer import make_optimizer
 from actrec.training.predict import predict, to_device
@@ -75,6 +75,7 @@ class Run:
         self._train_batches, self._val_batches = Batches(train), Batches(val)
         self._steps = Steps(len(train), settings.batch_size, settings.accumulate)
         self._always_frozen = model.frozen
+        refuse_wrong_gradients(model, fabric)
         self._core = model
         self._model: Any = fabric.setup_module(model)
         self._loss = fabric.to_device(

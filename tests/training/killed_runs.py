@@ -1,6 +1,6 @@
 """Kills training runs with SIGKILL at random moments, and says whether they end as undisturbed ones do.
 
-python killed_runs.py FOLDER SEED. The process imports torch once and computes nothing itself; each run is a fork of it.
+python killed_runs.py FOLDER SEED. The process imports torch once and trains nothing itself; each run is a fork of it.
 """
 
 import os
@@ -10,9 +10,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import sklearn.metrics  # noqa: F401  (what the first validation would import in each fork)
 from tiny_runs import ADAMW, Bench, make_bench, outcome
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -47,24 +49,29 @@ def is_running(pid: int) -> bool:
     return not done
 
 
+def check(bench: Bench, name: str, changes: dict[str, Any], rng: random.Random) -> None:
+    first, second, state = (bench.folder / f"{name}{suffix}" for suffix in (" undisturbed", "", ".pt"))
+    started = time.monotonic()
+    os.waitpid(forked(partial(train, bench, bench.folder / "other.pt", first, changes)), 0)
+    (bench.folder / "other.pt").unlink()
+    took_s = time.monotonic() - started
+    attempt = partial(train, bench, state, second, changes)
+    for _ in range(4):
+        pid = forked(attempt)
+        time.sleep(rng.uniform(0, 0.4 * took_s))
+        if is_running(pid):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            print(f"{name}: killed, {'with' if state.exists() else 'without'} a state", flush=True)
+    os.waitpid(forked(attempt), 0)
+    if pickle.loads(first.read_bytes()) != pickle.loads(second.read_bytes()):
+        sys.exit(f"{name}: another end than that of the undisturbed run")
+
+
 def main(folder: Path, seed: int) -> None:
     bench, rng = make_bench(folder), random.Random(seed)
     for name, changes in CONFIGS.items():
-        first, state, result = folder / f"{name} undisturbed", folder / f"{name}.pt", folder / name
-        started = time.monotonic()
-        _, status = os.waitpid(forked(lambda: train(bench, folder / "other.pt", first, changes)), 0)
-        (folder / "other.pt").unlink()
-        took_s = time.monotonic() - started
-        for _ in range(4):
-            pid = forked(lambda: train(bench, state, result, changes))
-            time.sleep(rng.uniform(0, 0.6 * took_s))
-            if is_running(pid):
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                print(f"{name}: killed, {'with' if state.exists() else 'without'} a state")
-        _, status = os.waitpid(forked(lambda: train(bench, state, result, changes)), 0)
-        if status or pickle.loads(first.read_bytes()) != pickle.loads(result.read_bytes()):
-            sys.exit(f"{name}: another end than that of the undisturbed run")
+        check(bench, name, changes, rng)
 
 
 if __name__ == "__main__":

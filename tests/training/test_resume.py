@@ -122,7 +122,7 @@ def test_kill_9_at_random_moments(tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, f"seed {seed}\n{done.stdout}{done.stderr}"
-    assert done.stdout.count("killed") >= 6
+    assert done.stdout.count("killed") >= 2, "all runs ended before their signal"
 
 
 def test_the_number_of_loader_workers_does_not_matter(bench, monkeypatch):

@@ -1,0 +1,449 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from tiny_runs import ADAMW, CLASSES, CONSTANT, HEAD, PLAIN, SGD, make_model, outcome
+
+from actrec.errors import UserError
+from actrec.models.recogniser import build
+from actrec.store.features import CachedFeatures
+from actrec.training.device import launch, refuse_wrong_gradients
+from actrec.training.fit import Run
+from actrec.training.history import dump_history, epoch_printer
+from actrec.training.loss import Loss
+from actrec.training.optimizer import make_optimizer
+from actrec.training.predict import predict
+from actrec.training.randomness import epoch_order
+from actrec.training.schedule import lr_factor
+from actrec.training.sources import Batches
+
+NO_DROPOUT = {**HEAD, "dropout": 0.0}
+BARE = {"optimizer": SGD, "schedule": CONSTANT, "clip_norm": 0.0, "label_smoothing": 0.0, "class_weights": "none"}
+
+
+def ignore(row):
+    pass
+
+
+def states(run, module):
+    return {name: value.clone() for name, value in module(run._core).state_dict().items()}
+
+
+def same(first, second):
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+# --- what a step does ------------------------------------------------------------------------------------------------
+
+
+def test_an_epoch_of_sgd_by_hand(bench):
+    """A linear head on cached tokens, without any extras: x -= lr * gradient, batch by batch in the epoch's order."""
+    run = bench.run("cached", model=make_model(frozen=True, head=NO_DROPOUT), epochs=1, lr=0.3, **BARE)
+    weight, bias = (p.detach().double().numpy().copy() for p in run._core.heads.parameters())
+    source = run._train_batches._source
+    order = epoch_order(10, seed=0, epoch=0)
+    for rows in (order[:4], order[4:8], order[8:]):
+        batch = source.training_batch(rows, 0)
+        x, y = batch["tokens"]["rgb"].double().numpy().mean(axis=1), batch["labels"]["action"].numpy()
+        logits = x @ weight.T + bias
+        probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        error = (probs - np.eye(3)[y]) / len(rows)
+        weight, bias = weight - 0.3 * error.T @ x, bias - 0.3 * error.sum(axis=0)
+    fitted = run.fit(ignore)
+    assert fitted.last["heads.0.1.weight"].numpy() == pytest.approx(weight, abs=1e-6)
+    assert fitted.last["heads.0.1.bias"].numpy() == pytest.approx(bias, abs=1e-6)
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(1, 10), (2, 5), (5, 2), (4, 3), (3, 9)])
+def test_accumulated_batches_are_one_large_one(bench, batch_size, accumulate):
+    """Also where they do not divide the ten clips: each clip counts alike."""
+    make = partial(bench.run, "cached", epochs=3, lr=0.5, **BARE)
+    large = make(model=make_model(frozen=True, head=NO_DROPOUT), batch_size=10).fit(ignore)
+    parts = make(model=make_model(frozen=True, head=NO_DROPOUT), batch_size=batch_size, accumulate=accumulate)
+    found = parts.fit(ignore)
+    for name, value in large.last.items():
+        assert found.last[name].float().numpy() == pytest.approx(value.float().numpy(), abs=1e-6)
+    losses = [[row["train_loss"] for row in fitted.history] for fitted in (found, large)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+def test_the_last_updates_of_an_epoch_take_what_is_left(bench, monkeypatch):
+    run = bench.run("cached", epochs=2, batch_size=3, accumulate=2)  # 4 steps: 2 + 2
+    assert updates(run, monkeypatch) == [2, 4, 2, 4]
+    run = bench.run("cached", epochs=2, batch_size=4, accumulate=2)  # 3 steps: 2 + 1
+    assert updates(run, monkeypatch) == [2, 3, 2, 3]
+
+
+def updates(run, monkeypatch):
+    """Return after which steps of its epoch the optimizer moved."""
+    found = []
+    with monkeypatch.context() as patch:
+        real = torch.optim.SGD.step
+        patch.setattr(torch.optim.SGD, "step", lambda *a, **k: (found.append(run.state.step), real(*a, **k))[1])
+        run.fit(ignore)
+    return found
+
+
+def test_the_norm_of_the_gradient_is_clipped(bench):
+    def moved(clip_norm):
+        run = bench.run("cached", batch_size=10, epochs=1, **{**BARE, "clip_norm": clip_norm}, lr=1.0)
+        before = states(run, lambda core: core.heads)
+        run.fit(ignore)
+        after = states(run, lambda core: core.heads)
+        return torch.cat([(after[name] - before[name]).flatten() for name in before]).norm().item()
+
+    free = moved(0.0)
+    assert free > 0.1
+    assert moved(0.05) == pytest.approx(0.05, rel=1e-3)
+    assert moved(100.0) == pytest.approx(free)
+
+
+def test_the_rate_follows_the_schedule(bench, monkeypatch):
+    schedule = {"kind": "cosine", "warmup_epochs": 1, "final_frac": 0.1}
+    changes = {"schedule": schedule, "freeze": {"epochs": 2, "lr": 0.2}, "epochs": 2, "lr": 0.05}
+    run, rates = bench.run("live", **changes, backbone_lr_factor=0.1), []
+    real = run._set_lr
+    monkeypatch.setattr(run, "_set_lr", lambda: (real(), rates.append([g["lr"] for g in run._optimizer.param_groups])))
+    history = run.fit(ignore).history
+    factor = partial(lr_factor, schedule, step=1 / 3, epochs=2, scores=(), lower_is_better=True)
+    factors = [factor(progress=i / 3) for i in range(6)]
+    # Each phase has its own schedule; the backbone, once free, learns at a tenth.
+    assert rates[:6] == [[pytest.approx(0.2 * f)] for f in factors]
+    assert rates[6:] == [[pytest.approx(0.05 * f), pytest.approx(0.005 * f)] for f in factors]
+    assert [row["lr"] for row in history] == [rates[i][0] for i in (2, 5, 8, 11)]
+
+
+def test_plateau_looks_at_the_selected_metric_of_its_phase(bench, monkeypatch):
+    schedule = {"kind": "plateau", "warmup_epochs": 0, "patience_epochs": 1, "factor": 0.5}
+    run = bench.run("cached", schedule=schedule, epochs=5, lr=1.0, select_on="action.top1")
+    scores = iter([0.5, 0.4, 0.6, 0.6, 0.6])
+    real = run._validate
+    monkeypatch.setattr(run, "_validate", lambda: {**real(), "val_action_top1": next(scores)})
+    fitted = run.fit(ignore)
+    assert [row["lr"] for row in fitted.history] == [1, 1, 0.5, 0.5, 0.25]
+    assert fitted.best_epoch == 3 and [row["is_best"] for row in fitted.history] == [True, False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (SGD, torch.optim.SGD),
+        ({"kind": "adam", "weight_decay": 0.1}, torch.optim.Adam),
+        ({"kind": "adamw", "weight_decay": 0.1}, torch.optim.AdamW),
+    ],
+)
+def test_optimizers(spec, expected):
+    optimizer = make_optimizer(spec, make_model(), backbone_lr_factor=0.3)
+    assert type(optimizer) is expected
+    assert [group["factor"] for group in optimizer.param_groups] == [1.0, 0.3]
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {spec["weight_decay"]}
+    assert len(make_optimizer(spec, make_model(frozen=True), backbone_lr_factor=0.3).param_groups) == 1
+    sizes = [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups]
+    assert sizes == [16 * 3 + 3, sum(p.numel() for p in make_model().backbones.parameters())]
+
+
+def test_an_unknown_optimizer_is_a_bug():
+    with pytest.raises(ValueError, match="lion"):
+        make_optimizer({"kind": "lion"}, make_model(), backbone_lr_factor=1.0)
+
+
+# --- phases ----------------------------------------------------------------------------------------------------------
+
+
+def test_backbones_stand_still_then_thaw(bench):
+    run = bench.run("live", freeze={"epochs": 2, "lr": 0.1}, epochs=2, optimizer=ADAMW)
+    fresh, seen, optimizers = states(run, lambda core: core.backbones), [], []
+
+    def look(row):
+        seen.append(states(run, lambda core: core.backbones))
+        optimizers.append(run._optimizer)
+        trains = [p.requires_grad for p in run._core.backbones.parameters()]
+        assert trains == [row["phase"] == "main"] * len(trains)
+
+    history = run.fit(look).history
+    assert [row["phase"] for row in history] == ["frozen", "frozen", "main", "main"]
+    # Statistics of batch norm included.
+    assert same(fresh, seen[0]) and same(fresh, seen[1])
+    assert not any(torch.equal(seen[1][name], value) for name, value in seen[2].items())
+    assert optimizers[0] is optimizers[1] and optimizers[1] is not optimizers[2] and optimizers[2] is optimizers[3]
+    assert {int(state["step"]) for state in optimizers[3].state.values()} == {6}  # 2 epochs of 3 steps: a fresh one
+
+
+def test_a_backbone_that_is_frozen_for_good_never_moves(bench):
+    model = make_model(frozen=True)
+    before = {name: value.clone() for name, value in model.backbones.state_dict().items()}
+    heads = [p.clone() for p in model.heads.parameters()]
+    bench.run("live", model=model, epochs=2, optimizer=ADAMW, lr=0.1).fit(ignore)
+    assert same(before, model.backbones.state_dict())
+    assert not any(torch.equal(old, new) for old, new in zip(heads, model.heads.parameters(), strict=True))
+    assert all(p.grad is None for p in model.backbones.parameters())
+
+
+# --- which epoch counts ----------------------------------------------------------------------------------------------
+
+
+def scripted(bench, monkeypatch, scores, **changes):
+    """Return a run whose validation scores are given."""
+    run = bench.run("cached", epochs=len(scores), select_on="action.top1", **changes)
+    given, real = iter(scores), run._validate
+    monkeypatch.setattr(run, "_validate", lambda: {**real(), "val_action_top1": next(given)})
+    return run
+
+
+def test_the_best_state_is_that_of_the_best_epoch(bench, monkeypatch):
+    run, after = scripted(bench, monkeypatch, [0.2, 0.6, 0.6, 0.1]), []
+    fitted = run.fit(lambda row: after.append(states(run, lambda core: core)))
+    assert fitted.best_epoch == 2
+    assert same(after[1], fitted.best) and same(after[3], fitted.last) and not same(fitted.best, fitted.last)
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "min_delta", "epochs"),
+    [
+        ([0.5, 0.4, 0.4, 0.4, 0.9], 0, 0.0, 5),  # never
+        ([0.5, 0.4, 0.4, 0.4, 0.9], 2, 0.0, 3),
+        ([0.5, 0.4, 0.6, 0.4, 0.4], 2, 0.0, 5),
+        ([0.50, 0.55, 0.59, 0.7, 0.7], 2, 0.1, 3),  # gains too small to count
+        ([0.50, 0.55, 0.61, 0.7, 0.7], 2, 0.1, 5),
+    ],
+)
+def test_early_stopping(bench, monkeypatch, scores, patience, min_delta, epochs):
+    stopping = {"patience_epochs": patience, "min_delta": min_delta}
+    assert len(scripted(bench, monkeypatch, scores, early_stopping=stopping).fit(ignore).history) == epochs
+
+
+def test_early_stopping_does_not_count_the_frozen_phase(bench, monkeypatch):
+    run = bench.run(
+        "live",
+        freeze={"epochs": 3, "lr": 0.1},
+        epochs=3,
+        select_on="action.top1",
+        early_stopping={"patience_epochs": 2, "min_delta": 0.0},
+    )
+    given, real = iter([0.9, 0.1, 0.1, 0.1, 0.1, 0.1]), run._validate
+    monkeypatch.setattr(run, "_validate", lambda: {**real(), "val_action_top1": next(given)})
+    fitted = run.fit(ignore)
+    assert len(fitted.history) == 6 and fitted.best_epoch == 1
+
+
+def test_training_on_noise_learns_it_by_heart(bench):
+    run = bench.run("live", epochs=12, lr=0.02, optimizer=ADAMW, augment=PLAIN, label_smoothing=0.0, batch_size=5)
+    losses = [row["train_loss"] for row in run.fit(ignore).history]
+    assert losses[-1] < 0.35 < 0.8 < losses[0]
+    probs = predict(run._model, run._train_batches, device=run.fabric.device, batch_size=3)["action"]
+    assert (probs.argmax(axis=1) == run._train_batches._source.labels["action"].numpy()).mean() > 0.8
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_no_number_stops_the_run(bench, monkeypatch):
+    run = bench.run("cached", lr=0.123, **{**BARE, "schedule": CONSTANT}, epochs=3)
+    real = run._loss.forward
+    monkeypatch.setattr(
+        Loss,
+        "forward",
+        lambda self, *a: real(*a) * (float("nan") if run.state.epoch == 1 and run.state.step == 2 else 1),
+    )
+    with pytest.raises(UserError, match=r"the loss is nan at epoch 2, step 3 of 3, lr 0\.123.*train\.lr.*clip_norm"):
+        run.fit(ignore)
+
+
+def test_a_rate_that_is_far_too_high_is_told_apart_from_a_bug(bench):
+    """Without any trick: whichever is first no number, the loss of a step or what is said of the val clips."""
+    run = bench.run("live", lr=1e30, **BARE, epochs=3)
+    with pytest.raises(UserError, match=r"at epoch \d, step \d of 3, lr 1e\+30"):
+        run.fit(ignore)
+
+
+def test_probabilities_that_are_no_numbers_stop_the_run(bench):
+    """The last update of an epoch may spoil the model: no step's loss tells of it any more."""
+    run = bench.run("cached", model=make_model(frozen=True, head=NO_DROPOUT), epochs=1, batch_size=10, **BARE, lr=1e38)
+    run._train_batches._source._views["rgb"] *= 1e5
+    with pytest.raises(UserError, match=r"val clips is not a number at epoch 1, step 1 of 1, lr 1e\+38"):
+        run.fit(ignore)
+
+
+def test_fp16_on_a_cpu_is_refused():
+    with pytest.raises(UserError, match=r"fp16 needs a CUDA GPU, this runs on cpu\. Set train\.precision: bf16"):
+        launch(device="cpu", threads=1, precision="fp16")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(UserError, match=r"torch sees no GPU here\. Set compute\.device: auto"):
+        launch(device="cuda", threads=1, precision="fp32")
+
+
+def test_bf16(bench):
+    """With the data in memory, since the tiny clips are too small for it: see the test below."""
+    fabric = launch(device="cpu", threads=1, precision="bf16")
+    first, second = (outcome(bench.run("cached", fabric=fabric, epochs=2).fit(ignore)) for _ in range(2))
+    assert first == second
+    assert first["last"] != outcome(bench.run("cached", epochs=2).fit(ignore))["last"]
+    assert all(np.isfinite(row["train_loss"]) for row in first["history"])
+
+
+def bf16_gradients(num_frames, size_px):
+    fabric = launch(device="cpu", threads=1, precision="bf16")
+    model = make_model(width=16, head=NO_DROPOUT)
+    refuse_wrong_gradients(model, fabric)
+    clips = torch.randint(0, 256, (2, num_frames, size_px, size_px, 3), dtype=torch.uint8)
+    found = []
+    for autocast in (True, False):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            logits = model({"rgb": clips})["action"]
+        logits.float().square().sum().backward()
+        found.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    return found
+
+
+def test_bf16_gradients_are_near_those_of_fp32():
+    """The last of four convolutions, each but this halving space and one time, sees 3 x 3 x 3."""
+    bf16, fp32 = bf16_gradients(6, 24)
+    assert torch.nn.functional.cosine_similarity(bf16, fp32, dim=0) > 0.98
+
+
+@pytest.mark.parametrize(("num_frames", "size_px", "seen"), [(4, 24, "2x3x3"), (6, 16, "3x2x2")])
+def test_bf16_is_refused_where_torch_computes_wrong_gradients(num_frames, size_px, seen):
+    with pytest.raises(UserError, match=rf"3-D convolution of 3x3x3 sees but {seen}.*train\.precision: fp32"):
+        bf16_gradients(num_frames, size_px)
+
+
+def test_a_frozen_backbone_may_be_as_small_as_it_likes_in_bf16(bench):
+    fabric = launch(device="cpu", threads=1, precision="bf16")
+    run = bench.run("live", model=make_model(frozen=True), fabric=fabric, epochs=1)
+    assert len(run.fit(ignore).history) == 1
+    with pytest.raises(UserError, match="sees but"):
+        bench.run("live", fabric=fabric, epochs=1).fit(ignore)
+
+
+def test_threads_are_as_set():
+    launch(device="cpu", threads=2, precision="fp32")
+    assert torch.get_num_threads() == 2
+
+
+# --- what is read, and what is written --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["live", "cached"])
+def test_the_test_split_is_never_looked_at(bench, monkeypatch, kind):
+    opened = []
+    clips = type(bench.inputs.clips)
+    real = clips.__getitem__
+    monkeypatch.setattr(clips, "__getitem__", lambda self, clip_id: (opened.append(clip_id), real(self, clip_id))[1])
+    for name in ("plain", "augmented"):
+        monkeypatch.setattr(CachedFeatures, name, spy(getattr(CachedFeatures, name), opened))
+    bench.run(kind, epochs=2).fit(ignore)
+    assert {clip_id[:3] for clip_id in opened} == {"tra", "val"}
+    assert {clip.clip_id for clip in bench.inputs.manifest.clips if clip.split != "test"} == set(opened)
+
+
+def spy(method, opened):
+    return lambda self, modality, ids: (opened.extend(ids), method(self, modality, ids))[1]
+
+
+def test_a_row_of_the_history(bench):
+    rows = []
+    fitted = bench.run("cached", epochs=2).fit(rows.append)
+    assert fitted.history == rows and [row["epoch"] for row in rows] == [1, 2]
+    metrics = ("top1", "top5", "mean_per_class_acc", "f1_macro", "f1_weighted", "loss")
+    times = ("data_s", "compute_s", "epoch_s", "peak_memory_mb")
+    names = [
+        "epoch",
+        "phase",
+        "lr",
+        "train_loss",
+        "val_score",
+        *(f"val_action_{m}" for m in metrics),
+        *times,
+        "is_best",
+    ]
+    assert list(rows[0]) == names
+    assert rows[0]["val_score"] == rows[0]["val_action_loss"]
+    assert all(row["epoch_s"] >= row["data_s"] + row["compute_s"] - 1e-3 and row["peak_memory_mb"] > 10 for row in rows)
+    assert dump_history(rows).splitlines()[0] == ",".join(names) and len(dump_history(rows).splitlines()) == 3
+
+
+def test_validation_is_on_plain_views_without_dropout(bench):
+    run = bench.run("live", epochs=1)
+    row = run.fit(ignore).history[0]
+    model = run._core.eval()
+    batch = run._val_batches._source.plain_batch(np.arange(5))
+    with torch.inference_mode():
+        logits = model(batch)["action"]
+    expected = torch.nn.functional.cross_entropy(logits, batch["labels"]["action"]).item()
+    assert row["val_action_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_views_are_averaged_as_probabilities(bench):
+    class Fixed(torch.nn.Module):
+        def forward(self, batch):
+            return {"action": torch.tensor([[0.0, 100.0], [100.0, 0.0], [0.0, 0.0], [0.0, 0.0]])}
+
+    class TwoViews:
+        is_slow = False
+
+        def __len__(self):
+            return 2
+
+        def plain_batch(self, rows):
+            return {"views": 2, "labels": {}}
+
+    probs = predict(Fixed(), Batches(TwoViews()), device=torch.device("cpu"), batch_size=2)
+    assert probs["action"].tolist() == [[0.5, 0.5], [0.5, 0.5]]
+
+
+def test_two_heads_with_missing_labels(bench):
+    """A label named like a method of torch's modules is as good as any."""
+    heads = {"type": NO_DROPOUT, "v1.0": {**NO_DROPOUT, "loss_weight": 0.0}}
+    classes = {"type": CLASSES, "v1.0": ("p", "q")}
+    spec = {"backbones": make_spec_of_backbones(), "heads": heads}
+    model = build(spec, classes=classes, clip_frames=4, channels_last=False, seed=0)
+    run = bench.run("live")
+    train, val = run._train_batches._source, run._val_batches._source
+    train.labels = {"type": train.labels["action"], "v1.0": torch.full((10,), -1)}
+    val.labels = {"type": val.labels["action"], "v1.0": torch.tensor([-1, 0, 1, -1, 0])}
+    before = [p.clone() for p in model.heads[1].parameters()]
+    two = Run(
+        model,
+        train,
+        val,
+        settings=type(run.settings)(**{**vars_of(run.settings), **BARE, "epochs": 1, "select_on": "type.top1"}),
+        fabric=bench.fabric,
+        heads=heads,
+        classes=classes,
+        seed=0,
+        checkpoint=run._checkpoint.with_name("two.pt"),
+    )
+    row = two.fit(ignore).history[0]
+    assert {"val_type_top1", "val_v1.0_top1"} <= set(row)
+    assert all(torch.equal(old, new) for old, new in zip(before, model.heads[1].parameters(), strict=True))
+
+
+def make_spec_of_backbones():
+    from tiny_runs import BACKBONE
+
+    return {"rgb": BACKBONE}
+
+
+def vars_of(settings):
+    return {name: getattr(settings, name) for name in settings.__slots__}
+
+
+def test_what_is_printed(bench, capsys):
+    row = {
+        "epoch": 2,
+        "train_loss": 0.5,
+        "val_score": 0.75,
+        "is_best": True,
+        "data_s": 1.0,
+        "compute_s": 3.0,
+        "epoch_s": 5.0,
+    }
+    epoch_printer("action.top1", 30)(row)
+    assert capsys.readouterr().err == (
+        "epoch   2/30  loss 0.5000  val action.top1 0.7500 *  5.0 s, 25% of it waiting for data\n"
+    )
