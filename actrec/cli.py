@@ -1,6 +1,7 @@
 """The command `actrec`, also `python -m actrec`: what is not a stage of the pipeline."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -103,12 +104,11 @@ def schema() -> None:
 
 
 def _bytes(text: str) -> int:
-    units = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "B": 1}
-    for unit, factor in units.items():
-        number = text.upper().removesuffix(unit).strip()
-        if text.upper().endswith(unit) and number.replace(".", "", 1).isdigit():
-            return int(float(number) * factor)
-    raise UserError(f"--prune is '{text}', expected a size such as 500MB or 20GB")
+    units = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?B)", text.strip().upper())
+    if not found:
+        raise UserError(f"--prune is '{text}', expected a size such as 500MB or 20GB")
+    return int(float(found[1]) * units[found[2]])
 
 
 def _size(count: int) -> str:

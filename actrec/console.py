@@ -11,7 +11,7 @@ import typer
 from actrec.errors import UserError
 
 T = TypeVar("T")
-EXIT_USER, EXIT_BUG = 1, 3
+EXIT_USER, EXIT_BUG, EXIT_INTERRUPTED = 1, 3, 130
 _QUIET_INTERVAL_S = 60.0
 _debug = False
 
@@ -19,7 +19,7 @@ _debug = False
 def run(command: Callable[..., None] | typer.Typer) -> None:
     """Run a typer command, and turn what escapes it into a text and an exit code.
 
-    0 ok · 1 something the user can mend · 2 wrong usage (typer's own) · 3 our bug.
+    0 ok · 1 something the user can mend · 2 wrong usage (typer's own) · 3 our bug · 130 interrupted.
     """
     app = command if isinstance(command, typer.Typer) else _single(command)
     try:
@@ -30,9 +30,10 @@ def run(command: Callable[..., None] | typer.Typer) -> None:
         for line in str(error).splitlines():
             say(f"error: {line}")
         sys.exit(EXIT_USER)
-    except KeyboardInterrupt:
-        say("interrupted; finished items are kept, the same command goes on from here")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:  # typer has made this of ctrl-C
+            say("interrupted; finished items are kept, the same command goes on from here")
+        raise
     except Exception as error:
         if _debug:
             traceback.print_exc()

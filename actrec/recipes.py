@@ -12,7 +12,7 @@ from actrec.store.files import write_atomic
 
 def describe_all(folder: Path, active: Path) -> list[str]:
     """Return a line a recipe: its name, * if params.yaml is of it, and what its first comment says."""
-    current = load(active).recipe if active.exists() else ""
+    current = _settings(active).get("recipe", "")
     width = max(len(path.stem) for path in _files(folder))
     return [
         f"{'*' if path.stem == current else ' '} {path.stem:{width}}  {_first_comment(path)}" for path in _files(folder)
@@ -49,7 +49,7 @@ def _first_comment(path: Path) -> str:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """Return the settings that stand in params.yaml, valid or not: they are about to be replaced."""
+    """Return the settings that stand in params.yaml, valid or not; none if it cannot be read."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -57,7 +57,7 @@ def _settings(path: Path) -> dict[str, Any]:
         return {}
     try:
         return dict(_flat(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))))
-    except YAMLError:
+    except (YAMLError, UnicodeDecodeError):
         return {}
 
 

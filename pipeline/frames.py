@@ -27,24 +27,23 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
 
 def decode(p: Params) -> None:
     """Make the tensors of all clips, and the list of those that none could be made of."""
-    from actrec.media import clip as clips
+    from actrec.media.clip import HEAVY_IMPORTS, ClipSpec, ClipTask, make_clip_file, pack_clip_files
     from actrec.media.decode import decoder_of
 
     f, out, bad_list = p.frames, paths.frames(p.data.name), paths.quarantine(p.data.name, "frames")
     stride = f.sampling.frame_stride if f.sampling.kind == "stride" else None
-    spec = clips.ClipSpec(f.clip_frames, f.clips_per_video, stride, f.size_px, f.resize)
-    root, version = Path(p.data.root).resolve(), code_version(clips.__name__, *clips.HEAVY_IMPORTS)
+    spec = ClipSpec(f.clip_frames, f.clips_per_video, stride, f.size_px, f.resize)
+    root, version = Path(p.data.root).resolve(), code_version("actrec.media.clip", *HEAVY_IMPORTS)
 
     def job(clip: Clip) -> Job:
         """Return what makes the clip's tensor, keyed by the bytes, the part, the spec, the decoder and the code."""
         settings = {**asdict(spec), "start_s": clip.start_s, "end_s": clip.end_s, "decoder": decoder_of(clip.facts)}
-        task = clips.ClipTask(root / clip.path, clip.sha256, clip.facts, spec, clip.start_s, clip.end_s)
+        task = ClipTask(root / clip.path, clip.sha256, clip.facts, spec, clip.start_s, clip.end_s)
         return Job(clip.clip_id, item_key(version, settings, clip.sha256), task)
 
     manifest = load_manifest(paths.manifest(p.data.name))
     jobs = [job(clip) for clip in manifest.clips]
-    making = {"make": clips.make_clip_file, "pack": clips.pack_clip_files, "preload": clips.HEAVY_IMPORTS}
-    maker = Maker("frames", ".pt", **making, version=version, timeout_s=f.timeout_s)
+    maker = Maker("frames", ".pt", make_clip_file, pack_clip_files, version, f.timeout_s, HEAVY_IMPORTS)
     with open_store(near=out) as store:
         built = build(out, jobs, maker, about={"spec": asdict(spec)}, store=store, workers=worker_count())
     path_of = {clip.clip_id: clip.path for clip in manifest.clips}

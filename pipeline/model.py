@@ -59,8 +59,8 @@ def checkpoint_of(p: Params, model: Recogniser, inputs: Inputs) -> Checkpoint:
     )
 
 
-def run_key(p: Params, inputs: Inputs, *, device: str) -> str:
-    """Return the key of a training run: the same settings, code, data and device, or another run."""
+def run_key(p: Params, about: Checkpoint, inputs: Inputs, *, device: str) -> str:
+    """Return the key of a training run: the same settings, weights, code, data and device, or another run."""
     sections = {name: plain(getattr(p, name)) for name in ("model", "train", "compute")}
-    settings = {**sections, "seed": p.seed, "device": device}
+    settings = {**sections, "weights_sha256": about.weights_sha256, "seed": p.seed, "device": device}
     return item_key(code_version("pipeline.train", "torch", "torchvision"), settings, inputs.digest(["train", "val"]))

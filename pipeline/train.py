@@ -21,8 +21,9 @@ def fit(p: Params) -> None:
     from actrec.training.checkpoint import save_model
     from actrec.training.data import open_inputs
     from actrec.training.device import launch
-    from actrec.training.fit import Run, Settings
+    from actrec.training.fit import Run
     from actrec.training.history import dump_history, epoch_printer
+    from actrec.training.settings import Settings
     from pipeline.model import checkpoint_of, fresh_model, inputs_for, run_key
 
     fabric = launch(device=p.compute.device, threads=p.compute.threads, precision=p.train.precision)
@@ -33,7 +34,7 @@ def fit(p: Params) -> None:
     view = {"input_px": p.model.backbones.rgb.input_px, "augment": plain(p.train.augment), "seed": p.seed}
     settings = Settings(**plain(p.train, without=["augment", "precision"]))
     with open_store(near=paths.MODELS) as store:
-        state = store.root / "training" / f"{run_key(p, inputs, device=str(fabric.device))}.pt"
+        state = store.root / "training" / f"{run_key(p, about, inputs, device=str(fabric.device))}.pt"
         say(f"train: {'going on with an interrupted run' if state.exists() else 'starting'} on {fabric.device}")
         fitted = Run(
             model,

@@ -18,12 +18,5 @@ export VIRTUAL_ENV
 "$bin/uv" pip install --quiet --no-deps --no-build-isolation --editable .
 
 # `dvc exp run` commits, and git refuses to without a name. Where none is configured, activating .venv lends one.
-grep -q actrec_identity "$bin/activate" || cat >>"$bin/activate" <<'EOF'
-
-# actrec_identity: a placeholder author, only where git has none of its own
-if [ -z "$(git config user.email 2>/dev/null)" ] && [ -z "${GIT_AUTHOR_EMAIL:-}" ]; then
-    export GIT_AUTHOR_NAME="actrec" GIT_AUTHOR_EMAIL="actrec@localhost"
-    export GIT_COMMITTER_NAME="actrec" GIT_COMMITTER_EMAIL="actrec@localhost"
-fi
-EOF
+grep -q actrec_identity "$bin/activate" || cat tools/identity.sh >>"$bin/activate"
 touch .venv/.ready

@@ -65,8 +65,10 @@ def read_clip(
         )
     indices = first + frame_indices(last - first, spec)
     distinct, inverse = np.unique(indices, return_inverse=True)
-    frames = torch.from_numpy(source.read(distinct))
-    return to_square(frames, spec.size_px, spec.resize)[torch.from_numpy(inverse.reshape(indices.shape))]
+    frames = to_square(torch.from_numpy(source.read(distinct)), spec.size_px, spec.resize)
+    if not np.array_equal(distinct, indices.reshape(-1)):  # repeated, or of clips that interlace
+        frames = frames[torch.from_numpy(inverse.reshape(-1))]
+    return frames.reshape(*indices.shape, *frames.shape[1:])
 
 
 def frame_indices(num_frames: int, spec: ClipSpec) -> np.ndarray:

@@ -10,8 +10,8 @@ class Small3d(RgbBackbone):
     """Four convolutions over space and time; the tokens are the time steps that remain, averaged over space.
 
     Each colour channel of a clip is standardised first: a few clips cannot teach a network to overlook the light of a
-    room. Then channels width, 2 width, 4 width, 4 width, each with batch norm; space is halved by all but the last, time
-    by the third. So N = ceil(T/2) and D = 4 width. Our own, without a paper.
+    room. Then channels width, 2 width, 4 width, 4 width, each with batch norm; space is halved by all but the last,
+    time by the third. So N = ceil(T/2) and D = 4 width. Our own, without a paper.
     """
 
     def __init__(self, *, width: int) -> None:

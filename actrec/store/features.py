@@ -75,6 +75,7 @@ def write_features(
         with h5py.File(temporary, "w", track_order=False) as file:
             file.attrs["format"] = _FORMAT
             file.attrs["identity"] = json.dumps(identity, sort_keys=True)
+            file.attrs["modalities"] = json.dumps(sorted(plain))
             for name, ids in (("clip_ids", clip_ids), ("augmented_ids", augmented_ids)):
                 file.create_dataset(name, data=list(ids), dtype=h5py.string_dtype(), track_times=False)
             for group, arrays in (("plain", plain), ("augmented", augmented)):
@@ -111,7 +112,7 @@ class CachedFeatures:
                 self.identity: dict[str, Any] = json.loads(str(file.attrs["identity"]))
                 _refuse_mismatch(path, self.identity, identity)
                 ids = {name: [str(v) for v in content[name].asstr()[:]] for name in ("clip_ids", "augmented_ids")}
-                self.modalities = sorted(content["plain"])
+                self.modalities: list[str] = json.loads(str(file.attrs["modalities"]))
                 self._plain = {m: content[f"plain/{m}"][:] for m in self.modalities}
                 self._augmented = {m: content[f"augmented/{m}"][:] for m in self.modalities}
         except (OSError, RuntimeError, AttributeError, KeyError, TypeError, ValueError) as error:

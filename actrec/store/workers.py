@@ -104,7 +104,9 @@ def _context(preload: Sequence[str]) -> Any:
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(preload))
+    # A worker imports the main module again, whatever it will do: what that needs should be there as well.
+    own = sorted(name for name in sys.modules if name.startswith("actrec."))
+    context.set_forkserver_preload([*preload, *own])
     return context
 
 

@@ -158,7 +158,8 @@ def extract(
     missing = [clip.clip_id for clip in clips if store.find(_STAGE, keys[clip.clip_id]) is None]
     for clip_id, tokens in _compute(model, missing, folder, views, batch_size, device):
         content = io.BytesIO()
-        arrays: dict[str, Any] = {modality: values.astype(dtype) for modality, values in tokens.items()}
+        with np.errstate(over="ignore"):  # told below, with the clip's name
+            arrays: dict[str, Any] = {modality: values.astype(dtype) for modality, values in tokens.items()}
         if not all(np.isfinite(values).all() for values in arrays.values()):
             raise UserError(f"{clip_id}: its features are no numbers in {dtype.__name__}. Set features.precision: fp32")
         np.savez(content, **arrays)

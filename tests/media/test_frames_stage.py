@@ -185,6 +185,24 @@ def test_the_folder_is_the_same_from_workers_without_a_store_and_with_a_bad_clip
     assert {path.name for path in Path("data/processed/mine").iterdir()} == {"video_frames"}
 
 
+NOTHING_TO_DO = """
+import sys
+from pathlib import Path
+from pipeline import frames
+frames.main(Path("params.yaml"))
+print(sorted({"torch", "torchvision", "decord", "av", "sklearn", "h5py"} & set(sys.modules)))
+"""
+
+
+def test_with_nothing_to_do_it_loads_nothing_heavy(write, stage):
+    write()
+    stage()
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    command = [sys.executable, "-c", NOTHING_TO_DO]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "frames: 6 clips, 0 of them decoded now, 0 set aside\n")
+
+
 @pytest.mark.parametrize(
     ("broken", "max_bad_frac", "expected"),
     [

@@ -1,10 +1,11 @@
 """One bad item costs itself: crashes, endless loops and odd exceptions, each in a process of its own."""
 
 import os
-import re
 import signal
 import time
 from concurrent.futures.process import BrokenProcessPool
+from itertools import repeat
+from typing import Any
 
 import pytest
 from pebble.pool.process import PoolManager
@@ -54,8 +55,10 @@ def work(item):
             os.kill(os.getpid(), signal.SIGSEGV)
         case "killed":
             os.kill(os.getpid(), signal.SIGKILL)
-        case "spin":  # holds the interpreter's lock for ages: no signal handler and no thread gets a turn
-            re.match(r"(a+)+b", "a" * 60)
+        case "spin":  # holds the interpreter's lock for ever: no signal handler and no thread gets a turn
+            sum(repeat(0))
+        case "terminate":
+            return signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         case "sleep":
             time.sleep(600)
     return item * item
@@ -85,6 +88,11 @@ def test_an_endless_loop_costs_itself_twice():
     spun = found.pop("spin")
     assert (spun.reason, spun.message, spun.attempts) == ("decoder_timeout", "not done after 1.5 s", 2)
     assert {outcome.result for outcome in found.values()} == {1, 4, 9, 16}
+
+
+def test_a_worker_that_spins_can_be_terminated():
+    """A handler in Python would never get its turn, and each deadline would cost pebble's grace period more."""
+    assert outcomes(["terminate"])["terminate"].result is True
 
 
 @pytest.mark.parametrize("num_workers", [1, 2, 4])
@@ -124,7 +132,7 @@ def test_what_concerns_the_whole_run_stops_it_at_once():
 
 
 def test_whoever_stops_listening_stops_the_work():
-    stream = run_each(work, [1, "sleep", "sleep"], timeout_s=600, workers=2, preload=())
+    stream: Any = run_each(work, [1, "sleep", "sleep"], timeout_s=600, workers=2, preload=())
     assert next(stream).result == 1
     stream.close()
 

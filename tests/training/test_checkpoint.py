@@ -7,22 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_runs import BACKBONE, CLASSES, HEAD, SPEC, make_model
+from tiny_runs import ABOUT, BACKBONE, CLASSES, HEAD, make_model
 
 from actrec.errors import UserError
-from actrec.training.checkpoint import Checkpoint, load_model, save_model, save_tensors
+from actrec.training.checkpoint import load_model, save_model, save_tensors
 
 HEADS = {"action": {"kind": "mlp", "hidden": 5, "dropout": 0.1, "loss_weight": 1.0}, "other": HEAD}
-ABOUT = Checkpoint(
-    model={"backbones": {"rgb": BACKBONE}, "neck": {"kind": "mean"}, "heads": {"action": HEAD}},
-    classes={"action": CLASSES},
-    clip_spec=SPEC,
-    typical_s=1.6,
-    weights_sha256={"rgb": ""},
-    channels_last=True,
-    seed=0,
-    epoch=7,
-)
 
 
 def logits(model):

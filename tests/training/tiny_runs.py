@@ -14,6 +14,7 @@ from actrec.media.clip import ClipFolder, ClipSpec, encode
 from actrec.media.facts import MediaFacts
 from actrec.models.recogniser import Recogniser, build
 from actrec.store.features import CachedFeatures, write_features
+from actrec.training.checkpoint import Checkpoint
 from actrec.training.data import Inputs
 from actrec.training.device import launch
 from actrec.training.fit import Fitted, Run
@@ -46,6 +47,16 @@ SGD = {"kind": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
 ADAMW = {"kind": "adamw", "weight_decay": 0.01}
 CONSTANT = {"kind": "none", "warmup_epochs": 0}
 TIMES = ("data_s", "compute_s", "epoch_s", "peak_memory_mb")
+ABOUT = Checkpoint(
+    model={"backbones": {"rgb": BACKBONE}, "neck": {"kind": "mean"}, "heads": {"action": HEAD}},
+    classes={"action": CLASSES},
+    clip_spec=SPEC,
+    typical_s=1.6,
+    weights_sha256={"rgb": ""},
+    channels_last=True,
+    seed=0,
+    epoch=7,
+)
 
 Kind = Literal["live", "cached"]
 

@@ -1,0 +1,130 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tiny_runs import ABOUT, IDENTITY, PLAIN, make_features, make_folder, make_manifest
+
+from actrec.data.manifest import Manifest, dump
+from actrec.errors import UserError
+from actrec.params import load
+from actrec.store.tree import write_index
+from actrec.training.data import Inputs, open_inputs
+from actrec.training.sources import CachedTokens, LiveClips
+from pipeline.model import run_key
+
+VIEW = {"input_px": 16, "augment": PLAIN, "seed": 0}
+
+
+@pytest.fixture
+def inputs(tmp_path) -> Inputs:
+    manifest = make_manifest()
+    return Inputs(manifest, make_folder(tmp_path / "frames", manifest))
+
+
+def changed(inputs: Inputs, clip_id: str, /, **changes) -> Inputs:
+    clips = tuple(replace(c, **changes) if c.clip_id == clip_id else c for c in inputs.manifest.clips)
+    return replace(inputs, manifest=Manifest(clips, inputs.manifest.heads))
+
+
+# --- what training reads ----------------------------------------------------------------------------------------------
+
+
+def test_a_source_has_the_clips_of_its_split_live_or_cached(inputs, tmp_path):
+    for split, count in (("train", 10), ("val", 5), ("test", 3)):
+        source = inputs.source(split, **VIEW)
+        assert isinstance(source, LiveClips) and {clip.split for clip in source.clips} == {split}
+        assert len(source) == count == len(source.labels["action"])
+    make_features(tmp_path / "f.h5", inputs.manifest)
+    cached = inputs.with_features(tmp_path / "f.h5", IDENTITY).source("val", **VIEW)
+    assert isinstance(cached, CachedTokens) and len(cached) == 5
+
+
+def test_features_of_something_else_are_refused(inputs, tmp_path):
+    make_features(tmp_path / "f.h5", inputs.manifest)
+    with pytest.raises(UserError, match="features of something else"):
+        inputs.with_features(tmp_path / "f.h5", {**IDENTITY, "views": 4})
+
+
+def test_a_split_without_clips_is_named(inputs):
+    empty = replace(inputs, manifest=Manifest(tuple(inputs.manifest.of_split("train")), ("action",)))
+    with pytest.raises(UserError, match=r"the val split has no usable clip.*data\.split\.val_frac"):
+        empty.source("val", **VIEW)
+
+
+def test_clips_without_a_tensor_are_left_out(tmp_path):
+    manifest = make_manifest()
+    folder = make_folder(tmp_path / "frames", manifest)
+    index = {"enabled": True, "sharded": False, "spec": {n: getattr(folder.spec, n) for n in folder.spec.__slots__}}
+    kept = [clip.clip_id for clip in manifest.clips if clip.clip_id not in ("train03", "val00")]
+    write_index(tmp_path / "frames", {**index, "clips": {i: {"file": f"{i}.pt", "sha256": "0"} for i in kept}})
+    (tmp_path / "manifest.csv").write_text(dump(manifest))
+    opened = open_inputs(tmp_path / "manifest.csv", tmp_path / "frames")
+    assert [clip.clip_id for clip in opened.manifest.clips] == kept
+    assert len(opened.source("train", **VIEW)) == 9
+
+
+def test_stages_that_have_not_run_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"index\.json: not there.*dvc repro"):
+        open_inputs(tmp_path / "manifest.csv", tmp_path / "frames")
+
+
+# --- on what a result depends -----------------------------------------------------------------------------------------
+
+
+def test_the_digest_is_of_the_splits_that_are_asked_for(inputs):
+    digest = inputs.digest(["train", "val"])
+    assert inputs.digest(["train", "val"]) == digest
+    assert changed(inputs, "test01", labels={"action": "b"}).digest(["train", "val"]) == digest
+    assert inputs.digest(["train", "val", "test"]) != digest
+    assert inputs.digest(["train"]) != digest
+
+
+@pytest.mark.parametrize("change", [{"labels": {"action": "c"}}, {"labels": {}}, {"split": "val"}, {"clip_id": "zz"}])
+def test_the_digest_sees_every_change(inputs, change):
+    other = changed(inputs, "train00", **change)
+    other.clips.digests["zz"] = "digest of train00"
+    assert other.digest(["train", "val"]) != inputs.digest(["train", "val"])
+
+
+def test_the_digest_sees_other_pixels_and_other_features(inputs, tmp_path):
+    digest = inputs.digest(["train", "val"])
+    inputs.clips.digests["val02"] = "other"
+    assert inputs.digest(["train", "val"]) != digest
+    make_features(tmp_path / "f.h5", inputs.manifest, views=1)
+    make_features(tmp_path / "g.h5", inputs.manifest, views=2)
+    cached = [inputs.with_features(tmp_path / name, IDENTITY).digest(["train"]) for name in ("f.h5", "g.h5", "f.h5")]
+    assert cached[0] == cached[2] != cached[1] and cached[0] != inputs.digest(["train"])
+
+
+@pytest.mark.parametrize(
+    ("section", "change"),
+    [
+        ("train", {"lr": 0.00123}),
+        ("train", {"epochs": 31}),
+        ("train", {"batch_size": 3}),
+        ("train", {"precision": "bf16"}),
+        ("compute", {"threads": 1}),
+        ("compute", {"channels_last": False}),
+        (None, {"seed": 1}),
+    ],
+)
+def test_a_changed_setting_never_takes_up_an_old_state(inputs, section, change):
+    params = load(Path(__file__).parents[2] / "recipes/demo.yaml")
+    key = run_key(params, ABOUT, inputs, device="cpu")
+    assert run_key(params, ABOUT, inputs, device="cpu") == key
+    new = change if section is None else {section: getattr(params, section).model_copy(update=change)}
+    assert run_key(params.model_copy(update=new), ABOUT, inputs, device="cpu") != key
+
+
+def test_other_data_weights_or_devices_never_take_up_an_old_state(inputs):
+    params = load(Path(__file__).parents[2] / "recipes/demo.yaml")
+    key = run_key(params, ABOUT, inputs, device="cpu")
+    weights = replace(ABOUT, weights_sha256={"rgb": "a" * 64})
+    others = [(ABOUT, inputs, "cuda:0"), (weights, inputs, "cpu"), (ABOUT, changed(inputs, "val00", labels={}), "cpu")]
+    assert key not in [run_key(params, about, data, device=device) for about, data, device in others]
+
+
+def test_what_does_not_concern_training_leaves_its_state(inputs):
+    params = load(Path(__file__).parents[2] / "recipes/demo.yaml")
+    other = params.model_copy(update={"recipe": "x", "evaluate": params.evaluate.model_copy(update={"batch_size": 1})})
+    assert run_key(other, ABOUT, inputs, device="cpu") == run_key(params, ABOUT, inputs, device="cpu")
