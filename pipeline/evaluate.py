@@ -12,10 +12,10 @@ from pipeline import paths
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     """Write everything in results/ but history.csv, which training wrote."""
-    evaluate(load(params))
+    score_and_report(load(params))
 
 
-def evaluate(p: Params) -> None:
+def score_and_report(p: Params) -> None:
     """Run the best model and write the outs."""
     from actrec.data import quarantine
     from actrec.report.run_record import run_record
@@ -38,9 +38,8 @@ def evaluate(p: Params) -> None:
 
     bad = [item for stage in ("ingest", "frames") for item in quarantine.load(paths.quarantine(p.data.name, stage))]
     write_atomic(out / "quarantine.csv", quarantine.dump(bad))
-    counts = {"used": len(inputs.manifest.clips), "quarantined": len(bad)}
-    content = {**metrics, "clips": counts, "training": run_costs(history)}
-    write_atomic(out / "metrics.json", json.dumps(content, indent=1) + "\n")
+    counts = {"clips": {"used": len(inputs.manifest.clips), "quarantined": len(bad)}, "training": run_costs(history)}
+    write_atomic(out / "metrics.json", json.dumps({**metrics, **counts}, indent=1) + "\n")
     record = run_record(
         repo=Path(),
         seed=p.seed,

@@ -26,7 +26,7 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
 
 
 def decode(p: Params) -> None:
-    """Make the tensors of all clips, and the list of those that none could be made of."""
+    """Make the tensors of all clips, keyed by bytes, part, spec, decoder and code; list the clips that have none."""
     from actrec.media.clip import HEAVY_IMPORTS, ClipSpec, ClipTask, make_clip_file, pack_clip_files
     from actrec.media.decode import decoder_of
 
@@ -36,7 +36,6 @@ def decode(p: Params) -> None:
     root, version = Path(p.data.root).resolve(), code_version("actrec.media.clip", *HEAVY_IMPORTS)
 
     def job(clip: Clip) -> Job:
-        """Return what makes the clip's tensor, keyed by the bytes, the part, the spec, the decoder and the code."""
         settings = {**asdict(spec), "start_s": clip.start_s, "end_s": clip.end_s, "decoder": decoder_of(clip.facts)}
         task = ClipTask(root / clip.path, clip.sha256, clip.facts, spec, clip.start_s, clip.end_s)
         return Job(clip.clip_id, item_key(version, settings, clip.sha256), task)
@@ -52,7 +51,8 @@ def decode(p: Params) -> None:
         for o in built.failed
     ]
     write_atomic(bad_list, quarantine.dump(bad))
-    say(f"frames: {len(jobs) - len(bad)} clips, {built.computed} of them decoded now, {len(bad)} set aside")
+    again = f" ({built.retried} at the second attempt)" if built.retried else ""
+    say(f"frames: {len(jobs) - len(bad)} clips, {built.computed} of them decoded now{again}, {len(bad)} set aside")
     quarantine.check_losses(manifest, bad, max_bad_frac=p.data.max_bad_frac, total=len(jobs), listed_in=bad_list)
 
 

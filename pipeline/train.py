@@ -34,7 +34,7 @@ def fit(p: Params) -> None:
     view = {"input_px": p.model.backbones.rgb.input_px, "augment": plain(p.train.augment), "seed": p.seed}
     settings = Settings(**plain(p.train, without=["augment", "precision"]))
     with open_store(near=paths.MODELS) as store:
-        state = store.root / "training" / f"{run_key(p, about, inputs, device=str(fabric.device))}.pt"
+        state = store.unfinished(run_key(p, about, inputs, device=str(fabric.device)))
         say(f"train: {'going on with an interrupted run' if state.exists() else 'starting'} on {fabric.device}")
         fitted = Run(
             model,

@@ -24,9 +24,6 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-# --- data ---------------------------------------------------------------------------------------------------------
-
-
 class FolderReader(Section):
     """A folder per class: `<root>/<class>/…` or, with `splits: true`, `<root>/<train|val|test>/<class>/…`."""
 
@@ -109,9 +106,6 @@ class Demo(Section):
     seed: Count
 
 
-# --- preprocessing ------------------------------------------------------------------------------------------------
-
-
 class UniformSampling(Section):
     """`clip_frames` frames spread evenly over the whole clip."""
 
@@ -167,9 +161,6 @@ class Compute(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: Positive
     channels_last: bool
-
-
-# --- model --------------------------------------------------------------------------------------------------------
 
 
 class NoWeights(Section):
@@ -269,9 +260,6 @@ class Model(Section):
     heads: Annotated[dict[Name, Head], Field(min_length=1)]
 
 
-# --- training -----------------------------------------------------------------------------------------------------
-
-
 class Sgd(Section):
     """Stochastic gradient descent."""
 
@@ -324,10 +312,8 @@ class PlateauSchedule(Section):
     factor: Frac
 
 
-Schedule = Annotated[
-    ConstantSchedule | CosineSchedule | StepSchedule | PlateauSchedule,
-    Field(discriminator="kind"),
-]
+AnySchedule = ConstantSchedule | CosineSchedule | StepSchedule | PlateauSchedule
+Schedule = Annotated[AnySchedule, Field(discriminator="kind")]
 
 
 class EarlyStopping(Section):

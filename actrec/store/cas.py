@@ -19,16 +19,16 @@ from typing import Any
 from actrec.store.files import write_atomic
 
 _STALE_TEMPORARY_S = 24 * 3600
+_UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One stored item: its file, the digest and size of its content, and what its maker wanted to remember."""
+    """One stored item: its file, and the digest and size of its content."""
 
     path: Path
     sha256: str
     size_bytes: int
-    facts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +49,31 @@ class Store:
             return None
         with suppress(OSError):  # a store that others own, or that is mounted read-only, is as good
             os.utime(record)  # the time of last use, for `prune`; never the item's own, which DVC watches
-        return Entry(path, meta["sha256"], meta["size_bytes"], meta["facts"])
+        return Entry(path, meta["sha256"], meta["size_bytes"])
 
-    def put(self, stage: str, key: str, content: bytes, **facts: Any) -> Entry:
-        """Keep `content` under `key`, with `facts` beside it."""
+    def put(self, stage: str, key: str, content: bytes) -> Entry:
+        """Keep `content` under `key`."""
         path = self._path(stage, key)
         write_atomic(path, content)
         path.chmod(0o444)  # outs are hard links to it
-        meta = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content), "facts": facts}
+        meta = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
         write_atomic(_record(path), json.dumps(meta))
-        return Entry(path, meta["sha256"], meta["size_bytes"], facts)
+        return Entry(path, meta["sha256"], meta["size_bytes"])
+
+    def unfinished(self, key: str) -> Path:
+        """Return where a training run keeps its state until it is done."""
+        return self.root / _UNFINISHED / f"{key}.pt"
 
     def entries(self) -> list[tuple[Path, int, float]]:
-        """Return (file, size in bytes, time of last use) of every entry, the longest unused first."""
-        found = []
-        for record in self.root.glob("*/??/*.json"):
-            path = record.with_suffix("")
-            if path.exists():
-                found.append((path, path.stat().st_size, record.stat().st_mtime))
+        """Return (file, size in bytes, time of last use) of every entry, the longest unused first.
+
+        States of training runs that were given up count as well.
+        """
+        records = {record.with_suffix(""): record for record in self.root.glob("*/??/*.json")}
+        records |= {state: state for state in self.root.glob(f"{_UNFINISHED}/*.pt")}
+        found = [
+            (path, path.stat().st_size, record.stat().st_mtime) for path, record in records.items() if path.exists()
+        ]
         return sorted(found, key=lambda item: (item[2], item[0]))
 
     def prune(self, max_bytes: int) -> int:
@@ -84,7 +91,7 @@ class Store:
         return removed
 
     def _drop_stale_temporaries(self) -> None:
-        for path in self.root.glob("*/??/.*"):
+        for path in [*self.root.glob("*/??/.*"), *self.root.glob(f"{_UNFINISHED}/.*")]:
             if time.time() - path.stat().st_mtime > _STALE_TEMPORARY_S:
                 path.unlink(missing_ok=True)
 

@@ -52,9 +52,10 @@ class Maker:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What `build` did: how many items it computed anew, and the outcomes of those that failed."""
+    """What `build` did: how many items it computed anew, how many of them at the second attempt, and what failed."""
 
     computed: int
+    retried: int
     failed: list[Outcome]
 
 
@@ -74,7 +75,7 @@ def build(out: Path, jobs: Sequence[Job], maker: Maker, *, about: dict[str, Any]
     """
     jobs = sorted(jobs, key=lambda job: job.clip_id)
     missing = {job.key: job for job in jobs if store.find(maker.stage, job.key) is None}
-    failed = _compute([_Task(store.root, maker, job) for job in missing.values()], maker, workers)
+    outcomes = _compute([_Task(store.root, maker, job) for job in missing.values()], maker, workers)
     found = {job.clip_id: store.find(maker.stage, job.key) for job in jobs}
     entries = {clip_id: entry for clip_id, entry in found.items() if entry}
     fresh = out.with_name(f".{out.name}.new")
@@ -89,9 +90,10 @@ def build(out: Path, jobs: Sequence[Job], maker: Maker, *, about: dict[str, Any]
     write_index(fresh, {"enabled": True, "sharded": is_sharded, **about, "clips": clips})
     shutil.rmtree(out, ignore_errors=True)
     fresh.rename(out)
-    keys_failed = {outcome.item.job.key: outcome for outcome in failed}
+    keys_failed = {outcome.item.job.key: outcome for outcome in outcomes if outcome.reason}
     return Built(
-        computed=len(missing) - len(failed),
+        computed=len(missing) - len(keys_failed),
+        retried=sum(outcome.attempts > 1 and not outcome.reason for outcome in outcomes),
         # Several clips may share a key (the same bytes under two names): each is reported.
         failed=[_of_clip(keys_failed[job.key], job) for job in jobs if job.key in keys_failed],
     )
@@ -135,7 +137,7 @@ def _compute(tasks: Sequence[_Task], maker: Maker, workers: int) -> list[Outcome
     if not tasks:
         return []
     outcomes = run_each(_run, tasks, timeout_s=maker.timeout_s, workers=min(workers, len(tasks)), preload=maker.preload)
-    return [outcome for outcome in progress(outcomes, len(tasks), maker.stage) if outcome.reason]
+    return list(progress(outcomes, len(tasks), maker.stage))
 
 
 def _of_clip(outcome: Outcome, job: Job) -> Outcome:

@@ -1,5 +1,6 @@
 """On what the numbers are computed."""
 
+import os
 from typing import Any
 
 import torch
@@ -30,6 +31,8 @@ def launch(*, device: str, threads: int, precision: str) -> Fabric:
     if precision == "fp16" and chosen != "cuda":
         raise UserError(f"train.precision: fp16 needs a CUDA GPU, this runs on {chosen}. Set train.precision: bf16")
     torch.set_num_threads(threads)
+    # Without this, matrix products on a GPU are not deterministic.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Where a GPU has no deterministic kernel (some 3-D pooling) torch warns and goes on.
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False

@@ -225,7 +225,9 @@ class Run:
         return [row["val_score"] for row in self.state.history]
 
     def _best(self) -> int:
-        return best_epoch(self._selected(), lower_is_better=self.settings.lower_is_better)
+        head = self.settings.select_on.split(".")[0]
+        losses = [row[f"val_{head}_loss"] for row in self.state.history]
+        return best_epoch(self._selected(), losses, lower_is_better=self.settings.lower_is_better)
 
     def _should_stop(self) -> bool:
         patience = self.settings.early_stopping["patience_epochs"]

@@ -64,6 +64,6 @@ def epochs_without_gain(scores: Sequence[float], *, min_delta: float, lower_is_b
     return waited
 
 
-def best_epoch(scores: Sequence[float], *, lower_is_better: bool) -> int:
-    """Return the index of the best score, the first of equals."""
-    return min(range(len(scores)), key=lambda i: scores[i] if lower_is_better else -scores[i])
+def best_epoch(scores: Sequence[float], losses: Sequence[float], *, lower_is_better: bool) -> int:
+    """Return the index of the best score; of equals, which a small val split has many of, that of the lowest loss."""
+    return min(range(len(scores)), key=lambda i: (scores[i] if lower_is_better else -scores[i], losses[i]))

@@ -18,11 +18,11 @@ def store(tmp_path):
 
 
 def test_what_was_put_is_found(store):
-    put = store.put("frames", KEY, b"pixels", views=3)
+    put = store.put("frames", KEY, b"pixels")
     found = store.find("frames", KEY)
     assert found == put
     assert found.path.read_bytes() == b"pixels"
-    assert (found.sha256, found.size_bytes, found.facts) == (hashlib.sha256(b"pixels").hexdigest(), 6, {"views": 3})
+    assert (found.sha256, found.size_bytes) == (hashlib.sha256(b"pixels").hexdigest(), 6)
 
 
 def test_stages_and_keys_do_not_mix(store):

@@ -95,9 +95,10 @@ def test_epochs_without_gain(scores, min_delta, waited):
     assert epochs_without_gain(losses, min_delta=min_delta, lower_is_better=True) == waited
 
 
-def test_the_first_of_equals_is_the_best_epoch():
-    assert best_epoch([0.1, 0.7, 0.2, 0.7], lower_is_better=False) == 1
-    assert best_epoch([0.9, 0.3, 0.3, inf], lower_is_better=True) == 1
+def test_of_equal_epochs_the_one_with_the_lowest_loss_is_best_then_the_first():
+    assert best_epoch([0.1, 0.7, 0.2, 0.7], [0.1, 0.9, 0.1, 0.8], lower_is_better=False) == 3
+    assert best_epoch([0.1, 0.7, 0.2, 0.7], [0.1, 0.8, 0.1, 0.8], lower_is_better=False) == 1
+    assert best_epoch([0.9, 0.3, 0.3, inf], [0.9, 0.3, 0.3, inf], lower_is_better=True) == 1
 
 
 def test_steps_share_out_the_clips():

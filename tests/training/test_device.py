@@ -1,0 +1,75 @@
+"""Devices and precisions, and what torch gets wrong on them."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_runs import HEAD, make_model, outcome
+
+from actrec.errors import UserError
+from actrec.training.device import launch, refuse_wrong_gradients
+
+NO_DROPOUT = {**HEAD, "dropout": 0.0}
+
+
+def ignore(row):
+    pass
+
+
+def test_fp16_on_a_cpu_is_refused():
+    with pytest.raises(UserError, match=r"fp16 needs a CUDA GPU, this runs on cpu\. Set train\.precision: bf16"):
+        launch(device="cpu", threads=1, precision="fp16")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(UserError, match=r"torch sees no GPU here\. Set compute\.device: auto"):
+        launch(device="cuda", threads=1, precision="fp32")
+
+
+def test_bf16(bench):
+    """With the data in memory, since the tiny clips are too small for it: see the test below."""
+    fabric = launch(device="cpu", threads=1, precision="bf16")
+    first, second = (outcome(bench.run("cached", fabric=fabric, epochs=2).fit(ignore)) for _ in range(2))
+    assert first == second
+    assert first["last"] != outcome(bench.run("cached", epochs=2).fit(ignore))["last"]
+    assert all(np.isfinite(row["train_loss"]) for row in first["history"])
+
+
+def bf16_gradients(num_frames, size_px):
+    fabric = launch(device="cpu", threads=1, precision="bf16")
+    model = make_model(width=16, head=NO_DROPOUT)
+    refuse_wrong_gradients(model, fabric)
+    clips = torch.randint(0, 256, (2, num_frames, size_px, size_px, 3), dtype=torch.uint8)
+    found = []
+    for autocast in (True, False):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            logits = model({"rgb": clips})["action"]
+        logits.float().square().sum().backward()
+        found.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    return found
+
+
+def test_bf16_gradients_are_near_those_of_fp32():
+    """The last of four convolutions, each but this halving space and one time, sees 3 x 3 x 3."""
+    bf16, fp32 = bf16_gradients(6, 24)
+    assert torch.nn.functional.cosine_similarity(bf16, fp32, dim=0) > 0.98
+
+
+@pytest.mark.parametrize(("num_frames", "size_px", "seen"), [(4, 24, "2x3x3"), (6, 16, "3x2x2")])
+def test_bf16_is_refused_where_torch_computes_wrong_gradients(num_frames, size_px, seen):
+    with pytest.raises(UserError, match=rf"3-D convolution of 3x3x3 sees but {seen}.*train\.precision: fp32"):
+        bf16_gradients(num_frames, size_px)
+
+
+def test_a_frozen_backbone_may_be_as_small_as_it_likes_in_bf16(bench):
+    fabric = launch(device="cpu", threads=1, precision="bf16")
+    run = bench.run("live", model=make_model(frozen=True), fabric=fabric, epochs=1)
+    assert len(run.fit(ignore).history) == 1
+    with pytest.raises(UserError, match="sees but"):
+        bench.run("live", fabric=fabric, epochs=1).fit(ignore)
+
+
+def test_threads_are_as_set():
+    launch(device="cpu", threads=2, precision="fp32")
+    assert torch.get_num_threads() == 2
