@@ -96,7 +96,7 @@ class Store:
                 path.unlink(missing_ok=True)
 
     def _path(self, stage: str, key: str) -> Path:
-        return self.root / stage / key[:2] / key
+        return self.root.joinpath(stage, key[:2], key)  # thousands a run: three `/` take three times as long
 
 
 def _record(path: Path) -> Path:

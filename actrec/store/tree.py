@@ -74,10 +74,11 @@ def build(out: Path, jobs: Sequence[Job], maker: Maker, *, about: dict[str, Any]
         UserError: if the disk is full.
     """
     jobs = sorted(jobs, key=lambda job: job.clip_id)
-    missing = {job.key: job for job in jobs if store.find(maker.stage, job.key) is None}
+    found = {job.key: store.find(maker.stage, job.key) for job in jobs}
+    missing = {job.key: job for job in jobs if found[job.key] is None}
     outcomes = _compute([_Task(store.root, maker, job) for job in missing.values()], maker, workers)
-    found = {job.clip_id: store.find(maker.stage, job.key) for job in jobs}
-    entries = {clip_id: entry for clip_id, entry in found.items() if entry}
+    found |= {key: store.find(maker.stage, key) for key in missing}
+    entries = {job.clip_id: entry for job in jobs if (entry := found[job.key])}
     fresh = out.with_name(f".{out.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)

@@ -1,0 +1,38 @@
+"""The processor time of a stage that the recipe does not need, and whether torch stays out of it."""
+
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from ruamel.yaml import YAML
+
+from benchmarks.processes import ROOT, python
+from benchmarks.table import Row
+
+_GOAL_CPU_S = 0.6
+# As `python -m pipeline.STAGE` does it. No recipe can do without frames yet, so that stage is told so behind its back.
+_RUN = """
+import sys
+from actrec.console import run
+from pipeline import {stage} as stage
+p = stage.load("params.yaml")
+section = p.{stage}.model_copy(update={{"enabled": False}})
+stage.load = lambda path: p.model_copy(update={{"{stage}": section}})
+run(stage.main)
+"""
+_SAY_TORCH = "\nimport atexit, sys; atexit.register(lambda: print('torch' in sys.modules))"
+
+
+def measure(*, quick: bool) -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = YAML(typ="safe", pure=True).load(ROOT / "recipes" / "demo.yaml")
+        YAML(typ="safe", pure=True).dump(recipe, Path(folder) / "params.yaml")
+        return [_row(Path(folder), stage, rounds=1 if quick else 7) for stage in ("demo", "frames", "features")]
+
+
+def _row(folder: Path, stage: str, rounds: int) -> Row:
+    code = _RUN.format(stage=stage)
+    imports_torch = python("-c", _SAY_TORCH + code, folder=folder).output.strip()
+    cpu_s = median(python("-c", code, folder=folder).cpu_s for _ in range(rounds))
+    ours = f"{cpu_s:.2f} CPU s, torch {'imported' if imports_torch == 'True' else 'not imported'}"
+    return Row(f"{stage}, nothing to do / the goal", ours, f"{_GOAL_CPU_S} CPU s", cpu_s / _GOAL_CPU_S, at_most=1.0)
