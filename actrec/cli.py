@@ -83,13 +83,16 @@ def predict(
     from actrec.predict import predict_to_csv
 
     text, num_bad = predict_to_csv(source, checkpoint=checkpoint, window_s=window_s)
+    num_rows = text.count("\n") - 1
     if out is None:
         print(text, end="")
     else:
         from actrec.store.files import write_atomic
 
         write_atomic(out, text)
-        say(f"{out}: {text.count(chr(10)) - 1} rows, {num_bad} of them of bad files")
+        say(f"{out}: {num_rows} rows, {num_bad} of them say what is wrong with a file")
+    if num_bad == num_rows:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from actrec.console import say
 from actrec.errors import UserError
 from actrec.params.load import load, plain
 from actrec.store.files import write_atomic
@@ -22,6 +23,8 @@ def describe_all(folder: Path, active: Path) -> list[str]:
 def activate(name: str, folder: Path, active: Path) -> list[str]:
     """Copy a recipe to params.yaml and return what changed, a line a setting.
 
+    An edited params.yaml is kept beside it as params.yaml.bak: its settings may be the work of hours.
+
     Raises:
         UserError: if there is no such recipe, or it is not valid.
     """
@@ -31,7 +34,11 @@ def activate(name: str, folder: Path, active: Path) -> list[str]:
         hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(names)}."
         raise UserError(f"no recipe '{name}' in {folder}/. {hint}")
     new = plain(load(names[name]))
-    old = _settings(active)
+    old, edited = _settings(active), active.read_bytes() if active.exists() else b""
+    if edited and edited not in [path.read_bytes() for path in names.values()]:
+        backup = active.with_name(active.name + ".bak")
+        write_atomic(backup, edited)
+        say(f"{active} was none of the recipes as they are; it is kept as {backup}")
     write_atomic(active, names[name].read_text(encoding="utf-8"))
     return list(_differences(old, dict(_flat(new))))
 

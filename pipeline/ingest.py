@@ -6,7 +6,7 @@ from pathlib import Path
 from actrec.console import Debug, run, say
 from actrec.data import manifest, quarantine
 from actrec.data.checks import check_root, check_rows
-from actrec.data.collect import make_manifest, set_aside, summary
+from actrec.data.collect import make_manifest, set_aside, summary, warnings
 from actrec.data.csv_reader import Columns, read_csv
 from actrec.data.folder_reader import read_folders
 from actrec.data.list_reader import read_lists
@@ -38,7 +38,7 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     quarantine.check_losses(manifest.Manifest((), heads), bad, **limits)
     made, note = make_manifest(usable, rows=rows, heads=heads, problems=problems, **data.split.model_dump())
     write_atomic(paths.manifest(data.name), manifest.dump(made))
-    for line in filter(None, (note, summary(made, num_bad=len(bad)))):
+    for line in filter(None, (note, *warnings(made), summary(made, num_bad=len(bad)))):
         say(f"ingest: {line}")
 
 

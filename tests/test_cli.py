@@ -184,6 +184,15 @@ def test_what_changed_is_told_setting_by_setting(project):
     ]
 
 
+def test_an_edited_params_file_is_kept_before_a_recipe_replaces_it(project):
+    call("recipe", "demo")
+    assert not Path("params.yaml.bak").exists()
+    edited = Path("params.yaml").read_bytes().replace(b"seed: 0", b"seed: 7", 1)
+    Path("params.yaml").write_bytes(edited)
+    assert "it is kept as params.yaml.bak" in call("recipe", "linear-probe")[1]
+    assert Path("params.yaml.bak").read_bytes() == edited
+
+
 def test_an_unknown_recipe_names_the_nearest(project):
     with pytest.raises(UserError, match=r"no recipe 'linear_prob' in recipes/\. Did you mean linear-probe\?"):
         call("recipe", "linear_prob")
@@ -291,8 +300,14 @@ def test_predict_writes_what_it_found(project, monkeypatch):
     rows = "path,status\na.mp4,ok\nb.mp4,truncated\n"
     monkeypatch.setattr("actrec.predict.predict_to_csv", lambda *_, **__: (rows, 1))
     assert call("predict", "x") == (rows, "")
-    assert call("predict", "x", "--out", "new/out.csv") == ("", "new/out.csv: 2 rows, 1 of them of bad files\n")
+    told = "new/out.csv: 2 rows, 1 of them say what is wrong with a file\n"
+    assert call("predict", "x", "--out", "new/out.csv") == ("", told)
     assert Path("new/out.csv").read_text(encoding="utf-8") == rows
+
+
+def test_predict_fails_if_every_file_is_bad(project, monkeypatch):
+    monkeypatch.setattr("actrec.predict.predict_to_csv", lambda *_, **__: ("path,status\nb.mp4,truncated\n", 1))
+    assert CliRunner().invoke(app, ["predict", "b.mp4"]).exit_code == 1
 
 
 def test_the_command_has_an_entry_point(monkeypatch, capsys):

@@ -114,6 +114,23 @@ def _clip(usable: Usable, split: Split) -> Clip:
     )
 
 
+def warnings(manifest: Manifest) -> list[str]:
+    """Return what makes scores mean less than they seem to: a line for each such thing."""
+    found = []
+    if not any(clip.group for clip in manifest.clips):
+        found.append("no clip has a group: takes of the same person or place may be in train and test alike")
+    for head in manifest.heads:
+        unlabelled = sum(head not in clip.labels for clip in manifest.clips)
+        if unlabelled:
+            found.append(f"{unlabelled} clips have no label for {head}; they count for the other heads alone")
+        for split in SPLITS[1:]:
+            present = {clip.labels[head] for clip in manifest.of_split(split) if head in clip.labels}
+            if absent := [name for name in manifest.classes[head] if name not in present]:
+                names = f"{', '.join(absent[:5])}{' …' if len(absent) > 5 else ''}"
+                found.append(f"{split} has no clip of {len(absent)} classes of {head}: {names}")
+    return found
+
+
 def summary(manifest: Manifest, *, num_bad: int) -> str:
     """Return what the user should check at a glance: counts by split and class, and groups that are in two splits."""
     splits_of: dict[str, set[str]] = defaultdict(set)

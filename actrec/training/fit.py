@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from actrec.console import progress
+from actrec.console import progress, say
 from actrec.errors import UserError
 from actrec.metrics.classification import summarise
 from actrec.models.recogniser import Recogniser
@@ -104,6 +104,9 @@ class Run:
         while self.state.epoch < self.settings.total_epochs and not self._should_stop():
             self._train_epoch()
             log(self._finish_epoch())
+        if self.state.epoch < self.settings.total_epochs:
+            patience = self.settings.early_stopping["patience_epochs"]
+            say(f"stopped early: {self.settings.select_on} has brought no gain for {patience} epochs")
         last = self._core.state_dict()
         return Fitted(self.state.history, {**last, **self.state.best}, last, self._best() + 1)
 

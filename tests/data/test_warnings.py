@@ -1,0 +1,31 @@
+from actrec.data.collect import warnings
+from actrec.data.manifest import Clip, Manifest
+from actrec.media.facts import MediaFacts
+
+FACTS = MediaFacts("mp4", "h264", "yuv420p", 96, 96, 0, 20.0, 20, 1.0, False)
+
+
+def clip(name: str, split, labels: dict[str, str], group: str = "") -> Clip:
+    return Clip(name, f"{name}.mp4", split, group, labels, None, None, "0" * 64, 1, FACTS)
+
+
+def test_nothing_is_said_of_clips_with_groups_labels_and_all_classes_everywhere():
+    clips = [clip(f"{split}{k}", split, {"act": k}, split) for split in ("train", "val", "test") for k in "ab"]
+    assert warnings(Manifest(tuple(clips), ("act",))) == []
+
+
+def test_missing_groups_labels_and_classes_are_told():
+    clips = (
+        clip("1", "train", {"act": "a", "kind": "x"}),
+        clip("2", "train", {"act": "b", "kind": "y"}),
+        clip("3", "val", {"act": "a"}),
+        clip("4", "test", {"act": "b", "kind": "x"}),
+    )
+    assert warnings(Manifest(clips, ("act", "kind"))) == [
+        "no clip has a group: takes of the same person or place may be in train and test alike",
+        "val has no clip of 1 classes of act: b",
+        "test has no clip of 1 classes of act: a",
+        "1 clips have no label for kind; they count for the other heads alone",
+        "val has no clip of 2 classes of kind: x, y",
+        "test has no clip of 1 classes of kind: y",
+    ]
