@@ -57,7 +57,7 @@ class Store:
         write_atomic(path, content)
         path.chmod(0o444)  # outs are hard links to it
         meta = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
-        write_atomic(_record(path), json.dumps(meta))
+        write_atomic(_record(path), json.dumps(meta), sync=False)  # a torn one counts as no entry
         return Entry(path, meta["sha256"], meta["size_bytes"])
 
     def unfinished(self, key: str) -> Path:

@@ -8,8 +8,13 @@ from pathlib import Path
 from actrec.errors import UserError
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
+def write_atomic(path: Path, content: bytes | str, *, sync: bool = True) -> None:
     """Make `path` hold exactly `content`: under a temporary name first, synced, then renamed.
+
+    Args:
+        path: The file; its folder is made.
+        content: All of it.
+        sync: False where a file that a power failure tears is noticed and made again.
 
     Raises:
         UserError: if the disk is full or does not let us write; nothing is left behind.
@@ -22,7 +27,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-            publish(Path(name), path)
+            publish(Path(name), path, sync=sync)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
@@ -30,10 +35,11 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         raise _cannot_write(path, error) from None
 
 
-def publish(temporary: Path, path: Path) -> None:
+def publish(temporary: Path, path: Path, *, sync: bool = True) -> None:
     """Sync a finished temporary file and rename it to `path`, readable as other files are (mkstemp's mode is 0600)."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+    if sync:
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
     umask = os.umask(0)
     os.umask(umask)
     temporary.chmod(0o666 & ~umask)

@@ -86,7 +86,7 @@ def test_what_cannot_be_written_says_so(tmp_path):
 
 
 def test_an_interruption_leaves_nothing(tmp_path, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(files, "publish", interrupted)
