@@ -80,10 +80,6 @@ def test_a_recipe_says_everything_and_is_taken_as_it_stands(path):
     assert params.recipe == path.stem
 
 
-def test_params_yaml_is_the_demo():
-    assert (REPO / "params.yaml").read_bytes() == (REPO / "recipes/demo.yaml").read_bytes()
-
-
 @pytest.mark.parametrize("path", list(leaves(DEMO)), ids=".".join)
 def test_no_setting_has_a_default(path):
     params = deepcopy(DEMO)
