@@ -44,7 +44,7 @@ def activate(name: str, folder: Path, active: Path) -> list[str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    found = sorted(folder.glob("*.yaml"))
+    found = sorted(folder.glob("*.yaml"), key=lambda path: path.stem)
     if not found:
         raise UserError(f"{folder}/: no recipes here. Run this in the folder that holds dvc.yaml.")
     return found

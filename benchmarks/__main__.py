@@ -13,10 +13,12 @@ MEASURES = (
     "idle_stages",
     "frames_speed",
     "frames_memory",
+    "mels",
     "one_more_clip",
     "noop_repro",
     "head_training",
     "cached_features",
+    "fusion",
 )
 
 

@@ -54,6 +54,9 @@ class _Features:
     def plain(self, modality: str, ids: Sequence[str]) -> np.ndarray:
         return self._values[[int(name) for name in ids]]
 
+    def present(self, modality: str, ids: Sequence[str]) -> np.ndarray:
+        return np.ones(len(ids), dtype=bool)
+
     def augmented(self, modality: str, ids: Sequence[str]) -> np.ndarray:
         return np.zeros((len(ids), 0, 1, _WIDTH), np.float32)
 
@@ -82,7 +85,7 @@ def _source(features: np.ndarray, labels: torch.Tensor, rows: range) -> CachedTo
 def _model() -> Recogniser:
     spec = {"backbones": {"rgb": _BACKBONE}, "neck": {"kind": "mean"}, "heads": {"action": _HEAD}}
     classes = {"action": [str(number) for number in range(_CLASSES)]}
-    return build(spec, classes=classes, clip_frames=1, channels_last=False, seed=0)
+    return build(spec, classes=classes, multi_label=(), clip_frames=1, channels_last=False, seed=0)
 
 
 def _ours(train: CachedTokens, val: CachedTokens, epochs: int) -> float:

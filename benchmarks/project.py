@@ -38,7 +38,7 @@ def write_clips(folder: Path, sources: Sequence[Path], numbers: range) -> None:
 
 def manifest_row(clip_id: str, split: Split, label: str) -> Clip:
     """Return the row of a clip of which no file is there."""
-    facts = MediaFacts("mp4", "h264", "yuv420p", 64, 64, 0, 30.0, 30, 1.0, False)
+    facts = MediaFacts("mp4", "h264", "yuv420p", 64, 64, 0, 30.0, 30, 1.0, "", 0, 0)
     return Clip(clip_id, f"{clip_id}.mp4", split, "", {"action": label}, None, None, "", 0, facts)
 
 

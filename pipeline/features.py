@@ -21,13 +21,12 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
 def cache(p: Params, out: Path) -> None:
     """Run the backbones over what the store lacks, and write the file."""
     from actrec.store.cas import open_store
-    from actrec.training.data import open_inputs
     from actrec.training.device import launch
     from actrec.training.extract import cache_features
-    from pipeline.model import checkpoint_of, fresh_model, identity_of
+    from pipeline.model import checkpoint_of, fresh_model, identity_of, inputs_of
 
     fabric = launch(device=p.compute.device, threads=p.compute.threads, precision=p.features.precision)
-    inputs = open_inputs(paths.manifest(p.data.name), paths.frames(p.data.name))
+    inputs = inputs_of(p.data.name, p.model.backbones.used)
     model = fresh_model(p, inputs)
     identity = identity_of(p, checkpoint_of(p, model, inputs), inputs)
     with open_store(near=out) as store:
@@ -37,7 +36,7 @@ def cache(p: Params, out: Path) -> None:
             inputs,
             identity=identity,
             **plain(p.features, without=["enabled"]),
-            input_px=p.model.backbones.rgb.input_px,
+            input_px=p.model.backbones.rgb and p.model.backbones.rgb.input_px,
             seed=p.seed,
             fabric=fabric,
             store=store,

@@ -7,11 +7,11 @@ from actrec.console import Debug, run, say
 from actrec.data import quarantine
 from actrec.data.manifest import Clip, load_manifest
 from actrec.params import Params, load
-from actrec.store.cas import item_key, open_store
+from actrec.store.cas import item_key
 from actrec.store.closure import code_version
 from actrec.store.files import write_atomic
-from actrec.store.tree import Job, Maker, build, write_stub
-from actrec.store.workers import worker_count
+from actrec.store.stage import build_folder, list_failed
+from actrec.store.tree import Job, Maker, write_stub
 from pipeline import paths
 
 
@@ -43,16 +43,9 @@ def decode(p: Params) -> None:
     manifest = load_manifest(paths.manifest(p.data.name))
     jobs = [job(clip) for clip in manifest.clips]
     maker = Maker("frames", ".pt", make_clip_file, pack_clip_files, version, f.timeout_s, HEAVY_IMPORTS)
-    with open_store(near=out) as store:
-        built = build(out, jobs, maker, about={"spec": asdict(spec)}, store=store, workers=worker_count())
-    path_of = {clip.clip_id: clip.path for clip in manifest.clips}
-    bad = [
-        quarantine.Quarantined(o.item.clip_id, "frames", o.reason, path_of[o.item.clip_id], o.message, o.attempts)
-        for o in built.failed
-    ]
-    write_atomic(bad_list, quarantine.dump(bad))
-    again = f" ({built.retried} at the second attempt)" if built.retried else ""
-    say(f"frames: {len(jobs) - len(bad)} clips, {built.computed} of them decoded now{again}, {len(bad)} set aside")
+    built = build_folder(out, jobs, maker, about={"spec": asdict(spec)})
+    bad = list_failed(built, "frames", path_of={clip.clip_id: clip.path for clip in manifest.clips}, to=bad_list)
+    say(f"frames: {len(jobs) - len(bad)} clips, {built.news()}, {len(bad)} set aside")
     quarantine.check_losses(manifest, bad, max_bad_frac=p.data.max_bad_frac, total=len(jobs), listed_in=bad_list)
 
 

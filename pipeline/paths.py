@@ -28,6 +28,16 @@ def frames(dataset: str) -> Path:
     return Path("data/processed") / dataset / "video_frames"
 
 
+def mels(dataset: str) -> Path:
+    """Return the folder of log-Mel spectrograms."""
+    return Path("data/processed") / dataset / "mel_spectrograms"
+
+
+def sound(dataset: str) -> Path:
+    """Return the list that says of every clip whether it has sound that can be used, and if not why."""
+    return interim(dataset) / "sound.csv"
+
+
 def features(dataset: str) -> Path:
     """Return the file of cached features; where the recipe caches none it holds a line that says so."""
     return Path("data/processed") / dataset / "features.h5"

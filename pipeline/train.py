@@ -19,19 +19,18 @@ def fit(p: Params) -> None:
     from actrec.store.cas import open_store
     from actrec.store.files import write_atomic
     from actrec.training.checkpoint import save_model
-    from actrec.training.data import open_inputs
     from actrec.training.device import launch
     from actrec.training.fit import Run
     from actrec.training.history import dump_history, epoch_printer
     from actrec.training.settings import Settings
-    from pipeline.model import checkpoint_of, fresh_model, inputs_for, run_key
+    from pipeline.model import checkpoint_of, fresh_model, inputs_for, inputs_of, run_key
 
     fabric = launch(device=p.compute.device, threads=p.compute.threads, precision=p.train.precision)
-    inputs = open_inputs(paths.manifest(p.data.name), paths.frames(p.data.name))
+    inputs = inputs_of(p.data.name, p.model.backbones.used)
     model = fresh_model(p, inputs)
     about = checkpoint_of(p, model, inputs)
     inputs = inputs_for(p, about, inputs)
-    view = {"input_px": p.model.backbones.rgb.input_px, "augment": plain(p.train.augment), "seed": p.seed}
+    view = {"input_px": about.input_px, "augment": plain(p.train.augment), "seed": p.seed}
     settings = Settings(**plain(p.train, without=["augment", "precision"]))
     with open_store(near=paths.MODELS) as store:
         state = store.unfinished(run_key(p, about, inputs, device=str(fabric.device)))

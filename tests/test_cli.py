@@ -290,7 +290,9 @@ def test_help_names_every_command():
     assert "Usage" in result.output and result.exit_code == 2
 
 
-@pytest.mark.parametrize(("name", "expected"), [("nowhere.mp4", "no such file or folder"), ("", "no video in it")])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("nowhere.mp4", "no such file or folder"), ("", "no video or sound in it")]
+)
 def test_predict_needs_something_to_look_at(project, name, expected):
     with pytest.raises(UserError, match=expected):
         call("predict", str(project / name))

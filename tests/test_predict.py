@@ -11,7 +11,7 @@ from actrec.cli import app
 from actrec.errors import UserError
 from actrec.media.clip import ClipSpec
 from actrec.models.recogniser import build
-from actrec.predict import find_videos, predict_to_csv
+from actrec.predict import find_media, predict_to_csv
 from actrec.training import windows
 from actrec.training.checkpoint import Checkpoint, save_model
 
@@ -31,14 +31,16 @@ def checkpoint(tmp_path) -> Path:
     about = Checkpoint(
         model={"backbones": {"rgb": BACKBONE}, "neck": {"kind": "mean"}, "heads": HEADS},
         classes=CLASSES,
+        multi_label=(),
         clip_spec=ClipSpec(clip_frames=4, clips_per_video=2, frame_stride=None, size_px=20, resize="crop"),
+        sound_spec=None,
         typical_s=0.4,
         weights_sha256={"rgb": ""},
         channels_last=False,
         seed=0,
         epoch=1,
     )
-    model = build(about.model, classes=CLASSES, clip_frames=4, channels_last=False, seed=0)
+    model = build(about.model, classes=CLASSES, multi_label=(), clip_frames=4, channels_last=False, seed=0)
     save_model(tmp_path / "best.pt", about, model.state_dict())
     return tmp_path / "best.pt"
 
@@ -111,16 +113,16 @@ def test_videos_are_found_by_extension_at_any_depth(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.mp4").mkdir()
-    assert find_videos(tmp_path) == sorted(tmp_path / name for name in names)
-    assert find_videos(tmp_path / "a/readme.md") == [tmp_path / "a/readme.md"]  # named: tried, whatever its name
+    assert find_media(tmp_path) == sorted(tmp_path / name for name in names)
+    assert find_media(tmp_path / "a/readme.md") == [tmp_path / "a/readme.md"]  # named: tried, whatever its name
 
 
 def test_nothing_to_look_at(tmp_path):
     with pytest.raises(UserError, match=r"gone: no such file or folder"):
-        find_videos(tmp_path / "gone")
+        find_media(tmp_path / "gone")
     (tmp_path / "a.txt").touch()
-    with pytest.raises(UserError, match=r"no video in it; looked for .*\.avi .*\.mp4"):
-        find_videos(tmp_path)
+    with pytest.raises(UserError, match=r"no video or sound in it; looked for .*\.avi .*\.mp4"):
+        find_media(tmp_path)
 
 
 def test_no_model(tmp_path, make_clip):

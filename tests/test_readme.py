@@ -24,6 +24,8 @@ RUN_BY = {
     "actrec recipe --list": (RECIPES, '"actrec", "recipe", "--list"'),
     "actrec recipe folder": (RECIPES, '"actrec", "recipe", recipe'),
     "actrec recipe linear-probe": (RECIPES, '"actrec", "recipe", recipe'),
+    "actrec recipe sound": (RECIPES, '"actrec", "recipe", recipe'),
+    "actrec recipe wildlife-demo": (RECIPES, '"actrec", "recipe", recipe'),
     "actrec predict data/raw/demo/clips --out predictions.csv": (CI, ""),
     "actrec cache": (CI, ""),
     "actrec cache --prune 20GB": ("tests/test_cli.py", 'call("cache", "--prune"'),

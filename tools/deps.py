@@ -2,7 +2,7 @@
 
 from actrec.store.closure import files, is_only_docstring
 
-STAGES = ("demo", "ingest", "frames", "features", "train", "evaluate")
+STAGES = ("demo", "ingest", "frames", "mels", "features", "train", "evaluate")
 
 
 def code_deps(stage: str) -> list[str]:

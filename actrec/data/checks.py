@@ -4,10 +4,10 @@ import re
 import stat
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from actrec.data.manifest import SPLITS, Split
+from actrec.data.manifest import SPLITS, Split, classes_of
 from actrec.data.problems import Kind, Problems
 from actrec.data.rows import Row, has_scheme, id_fault
 from actrec.errors import UserError
@@ -27,6 +27,7 @@ SAME_ID = Kind("an id that appears twice", "Remove one row, or tell parts of a f
 GROUP_TWICE = Kind(
     "a group in two splits, so that scores would be too high", "Move all its rows to one, or leave the split empty."
 )
+SAMPLE_TWICE = Kind("a sample in two splits, though it is judged as one", "Move all its rows to one.")
 BYTES_TWICE = Kind("files with the same bytes in two splits", "Remove the copies, or move them to one split.")
 UNSEEN = Kind("a label that no clip of train has", "Move some of its clips to train, or remove it.")
 EMPTY_SPLIT = Kind(
@@ -54,12 +55,20 @@ Hasher = Callable[[Sequence[Path]], Mapping[Path, str]]
 
 
 def check_rows(
-    rows: Sequence[Row], *, root: Path, val_frac: float, test_frac: float, hasher: Hasher, problems: Problems
+    rows: Sequence[Row],
+    *,
+    multi_label: Collection[str],
+    root: Path,
+    val_frac: float,
+    test_frac: float,
+    hasher: Hasher,
+    problems: Problems,
 ) -> dict[str, Path]:
     """Return where each path of the rows is; what is wrong with them goes into `problems`.
 
     Args:
         rows: What a reader found.
+        multi_label: The heads whose clips may have several classes.
         root: The data root.
         val_frac: If above 0, val may be taken out of train.
         test_frac: If 0, test may be empty.
@@ -69,10 +78,12 @@ def check_rows(
     is_complete = not problems
     found = _check_paths(rows, root, problems)
     _check_ids(rows, problems)
-    _check_groups(rows, problems)
+    _check_together([(row.group, row.split) for row in rows], GROUP_TWICE, problems)
+    _check_together([(row.sample, row.split) for row in rows], SAMPLE_TWICE, problems)
     _check_copies(rows, found, hasher, problems)
     if is_complete and all(row.split for row in rows):
-        check_labels({row.where: (row.split, row.labels) for row in rows if row.split}, problems)
+        labels = {row.where: (row.split, classes_of(row.labels, multi_label)) for row in rows if row.split}
+        check_labels(labels, problems)
         splits = {row.split for row in rows if row.split}
         check_splits_filled(splits | {"val"} if val_frac else splits, test_frac=test_frac, problems=problems)
     return found
@@ -85,7 +96,7 @@ def _check_paths(rows: Sequence[Row], root: Path, problems: Problems) -> dict[st
     for row in rows:
         if row.path in found:
             continue
-        kind, file = _locate(row.path, root, real_root)
+        kind, file = locate(row.path, root, real_root)
         if file is not None:
             found[row.path] = file
         elif kind is MISSING:
@@ -98,8 +109,14 @@ def _check_paths(rows: Sequence[Row], root: Path, problems: Problems) -> dict[st
     return found
 
 
-def _locate(path: str, root: Path, real_root: Path) -> tuple[Kind | None, Path | None]:
-    """Return the file, or what is wrong with its path."""
+def locate(path: str, root: Path, real_root: Path) -> tuple[Kind | None, Path | None]:
+    """Return the regular file at a path below the root, or what is wrong with the path.
+
+    Args:
+        path: As a row has it.
+        root: The data root.
+        real_root: The same without links, which no file may lead out of.
+    """
     if has_scheme(path):
         return HAS_SCHEME, None
     if path.startswith("/") or _DRIVE.match(path):
@@ -148,14 +165,15 @@ def _check_ids(rows: Sequence[Row], problems: Problems) -> None:
             problems.add(SAME_ID, row.where, f"'{row.clip_id}', first in {first.where}")
 
 
-def _check_groups(rows: Sequence[Row], problems: Problems) -> None:
+def _check_together(given: Iterable[tuple[str, Split | None]], kind: Kind, problems: Problems) -> None:
+    """Note each name that has clips in several splits."""
     members: dict[str, Counter[Split]] = defaultdict(Counter)
-    for row in rows:
-        if row.group and row.split:
-            members[row.group][row.split] += 1
-    for group, counts in sorted(members.items()):
+    for name, split in given:
+        if name and split:
+            members[name][split] += 1
+    for name, counts in sorted(members.items()):
         if len(counts) > 1:
-            problems.add(GROUP_TWICE, f"'{group}'", ", ".join(f"{n} in {split}" for split, n in sorted(counts.items())))
+            problems.add(kind, f"'{name}'", ", ".join(f"{n} in {split}" for split, n in sorted(counts.items())))
 
 
 def _check_copies(rows: Sequence[Row], found: Mapping[str, Path], hasher: Hasher, problems: Problems) -> None:
@@ -174,21 +192,21 @@ def _check_copies(rows: Sequence[Row], found: Mapping[str, Path], hasher: Hasher
             problems.add(BYTES_TWICE, ", ".join(f"{row.where} ({row.split})" for row in same[:10]), same[0].path)
 
 
-def check_labels(labels: Mapping[str, tuple[Split, Mapping[str, str]]], problems: Problems) -> None:
+def check_labels(labels: Mapping[str, tuple[str, Collection[tuple[str, str]]]], problems: Problems) -> None:
     """Note labels of val and test that train does not have: nobody could learn them.
 
     Args:
-        labels: For each clip, by how its author would name it: split, and {head: class}.
+        labels: For each clip, by how its author would name it: split, and its (head, class) pairs.
         problems: Receives a line for each such label.
     """
-    known = {(head, name) for split, own in labels.values() if split == "train" for head, name in own.items()}
+    known = {label for split, own in labels.values() if split == "train" for label in own}
     if not known:
         return  # no train split at all: one fault, told once
     unseen: dict[tuple[str, str], list[str]] = defaultdict(list)
     for where, (_, own) in labels.items():
-        for head, name in own.items():
-            if (head, name) not in known:
-                unseen[head, name].append(where)
+        for label in own:
+            if label not in known:
+                unseen[label].append(where)
     for (head, name), wheres in unseen.items():
         more = f" and {len(wheres) - 3} more" if len(wheres) > 3 else ""
         problems.add(UNSEEN, f"{head} '{name}'", f"only in {', '.join(wheres[:3])}{more}")

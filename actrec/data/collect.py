@@ -1,11 +1,11 @@
 """From checked rows and inspected files to the manifest."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from actrec.data.checks import check_labels, check_splits_filled
-from actrec.data.manifest import SPLITS, Clip, Manifest, Split
+from actrec.data.manifest import SPLITS, Clip, Manifest, Media, Split, classes_of
 from actrec.data.problems import Kind, Problems
 from actrec.data.quarantine import Quarantined
 from actrec.data.rows import Row
@@ -29,20 +29,40 @@ class Inspected:
 
 
 @dataclass(frozen=True, slots=True)
+class Sound:
+    """The file that a clip's sound is in; `path` is relative to the data root."""
+
+    path: str
+    file: Inspected
+
+
+@dataclass(frozen=True, slots=True)
 class Usable:
-    """A row whose file can be used."""
+    """A row whose file can be used; `sound` None: nothing is to be heard."""
 
     row: Row
     file: Inspected
     facts: MediaFacts
+    sound: Sound | None
 
 
-def set_aside(rows: Sequence[Row], files: Mapping[str, Inspected]) -> tuple[list[Usable], list[Quarantined]]:
-    """Return the rows that can be used, and what is to be said of the others.
+def silent(files: Mapping[str, Inspected]) -> list[str]:
+    """Return the paths of the files that could be read and have no sound track."""
+    return [path for path, file in files.items() if file.facts and not file.facts.has_audio]
+
+
+def set_aside(
+    rows: Sequence[Row], files: Mapping[str, Inspected], beside: Mapping[str, Sound], *, media: Media
+) -> tuple[list[Usable], list[Quarantined]]:
+    """Return the rows that can be used, and what is to be said of the files that cannot.
+
+    A sound file that cannot be used costs its clip the sound, and the clip itself only where `media` is sound.
 
     Args:
         rows: Checked rows.
         files: By each row's path.
+        beside: The sound files beside silent ones, by the row's path.
+        media: What each clip must have.
     """
     usable, bad = [], []
     for row in rows:
@@ -50,12 +70,36 @@ def set_aside(rows: Sequence[Row], files: Mapping[str, Inspected]) -> tuple[list
         facts = file.facts
         if facts is None:
             bad.append(Quarantined(row.clip_id, STAGE, file.reason, row.path, file.message, file.attempts))
-        elif facts.duration_s and (row.start_s or 0) >= facts.duration_s:
-            message = f"starts at {row.start_s:g} s, the file ends at {facts.duration_s:g} s"
-            bad.append(Quarantined(row.clip_id, STAGE, "too_short", row.path, message))
+        elif fault := _fault(row, facts, media):
+            bad.append(fault)
         else:
-            usable.append(Usable(row, file, facts))
+            sound = Sound(row.path, file) if facts.has_audio else beside.get(row.path)
+            broken = _fault_of_sound(row, sound, media)
+            bad += [broken] if broken else []
+            if not broken or media == "video":
+                usable.append(Usable(row, file, facts, None if broken else sound))
     return usable, bad
+
+
+def _fault(row: Row, facts: MediaFacts, media: Media) -> Quarantined | None:
+    if facts.duration_s and (row.start_s or 0) >= facts.duration_s:
+        message = f"starts at {row.start_s:g} s, the file ends at {facts.duration_s:g} s"
+        return Quarantined(row.clip_id, STAGE, "too_short", row.path, message)
+    if media == "video" and not facts.has_video:
+        return Quarantined(row.clip_id, STAGE, "no_video", row.path, "the file has sound alone")
+    return None
+
+
+def _fault_of_sound(row: Row, sound: Sound | None, media: Media) -> Quarantined | None:
+    if sound is None:
+        message = "the file has no sound track, and no sound file is beside it"
+        return Quarantined(row.clip_id, STAGE, "no_audio", row.path, message) if media == "sound" else None
+    file = sound.file
+    if file.facts is None:
+        return Quarantined(row.clip_id, STAGE, file.reason, sound.path, file.message, file.attempts)
+    if not file.facts.has_audio:
+        return Quarantined(row.clip_id, STAGE, "no_audio", sound.path, "the file has no sound track")
+    return None
 
 
 def make_manifest(
@@ -63,6 +107,7 @@ def make_manifest(
     *,
     rows: Sequence[Row],
     heads: Sequence[str],
+    multi_label: Collection[str],
     train_frac: float,
     val_frac: float,
     test_frac: float,
@@ -77,6 +122,7 @@ def make_manifest(
         usable: What goes in.
         rows: All rows, also those set aside.
         heads: The heads, in the order of the label columns.
+        multi_label: Those whose clips may have several classes.
         train_frac: The share of train among rows without a split.
         val_frac: That of val.
         test_frac: That of test.
@@ -86,20 +132,25 @@ def make_manifest(
     Raises:
         UserError: if there are such.
     """
-    samples = [Sample(u.row.clip_id, u.row.labels, u.row.group, u.file.sha256, u.row.split) for u in usable]
+    classes = {row.clip_id: classes_of(row.labels, multi_label) for row in rows}
+    samples = [
+        Sample(row.clip_id, classes[row.clip_id], row.group, u.file.sha256, row.split, row.sample)
+        for u in usable
+        for row in [u.row]
+    ]
     splits, note = assign_splits(samples, train_frac=train_frac, val_frac=val_frac, test_frac=test_frac, seed=seed)
-    left = {label for u in usable for label in u.row.labels.items()}
-    for head, name in sorted({label for row in rows for label in row.labels.items()} - left):
+    left = {label for sample in samples for label in sample.classes}
+    for head, name in sorted({label for own in classes.values() for label in own} - left):
         problems.add(LOST_CLASS, f"{head} '{name}'")
-    check_labels({u.row.where: (splits[u.row.clip_id], u.row.labels) for u in usable}, problems)
+    check_labels({u.row.where: (splits[u.row.clip_id], classes[u.row.clip_id]) for u in usable}, problems)
     check_splits_filled(set(splits.values()), test_frac=test_frac, problems=problems)
     problems.stop_if_any()
     clips = sorted((_clip(u, splits[u.row.clip_id]) for u in usable), key=lambda clip: clip.clip_id)
-    return Manifest(tuple(clips), tuple(heads)), note
+    return Manifest(tuple(clips), tuple(heads), frozenset(multi_label)), note
 
 
 def _clip(usable: Usable, split: Split) -> Clip:
-    row, file = usable.row, usable.file
+    row, file, sound = usable.row, usable.file, usable.sound
     return Clip(
         clip_id=row.clip_id,
         path=row.path,
@@ -111,6 +162,9 @@ def _clip(usable: Usable, split: Split) -> Clip:
         sha256=file.sha256,
         size_bytes=file.size_bytes,
         facts=usable.facts,
+        sample=row.sample,
+        sound_path=sound.path if sound else "",
+        sound_sha256=sound.file.sha256 if sound else "",
     )
 
 
@@ -124,11 +178,25 @@ def warnings(manifest: Manifest) -> list[str]:
         if unlabelled:
             found.append(f"{unlabelled} clips have no label for {head}; they count for the other heads alone")
         for split in SPLITS[1:]:
-            present = {clip.labels[head] for clip in manifest.of_split(split) if head in clip.labels}
+            present = {name for clip in manifest.of_split(split) for name in manifest.labels_of(clip, head)}
             if absent := [name for name in manifest.classes[head] if name not in present]:
                 names = f"{', '.join(absent[:5])}{' …' if len(absent) > 5 else ''}"
                 found.append(f"{split} has no clip of {len(absent)} classes of {head}: {names}")
+        if differing := _differing_samples(manifest, head):
+            names = f"{', '.join(differing[:5])}{' …' if len(differing) > 5 else ''}"
+            found.append(
+                f"{len(differing)} samples have clips with different labels for {head}, which therefore cannot be "
+                f"scored by sample: {names}"
+            )
     return found
+
+
+def _differing_samples(manifest: Manifest, head: str) -> list[str]:
+    labels: dict[str, set[str]] = defaultdict(set)
+    for clip in manifest.clips:
+        if clip.sample and head in clip.labels:
+            labels[clip.sample].add(clip.labels[head])
+    return sorted(sample for sample, own in labels.items() if len(own) > 1)
 
 
 def summary(manifest: Manifest, *, num_bad: int) -> str:
@@ -141,7 +209,10 @@ def summary(manifest: Manifest, *, num_bad: int) -> str:
     sizes = ", ".join(f"{split} {len(manifest.of_split(split))}" for split in SPLITS)
     classes = ", ".join(f"{len(names)} of {head}" for head, names in manifest.classes.items())
     named = f" ({', '.join(parted[:5])})" if parted else ""
+    num_samples = len({clip.sample for clip in manifest.clips if clip.sample})
+    samples = f" of {num_samples} samples" if num_samples else ""
+    sounding = sum(bool(clip.sound_path) for clip in manifest.clips)
     return (
-        f"{len(manifest.clips)} clips ({sizes}), classes: {classes}; {len(splits_of)} groups, "
-        f"{len(parted)} of them in two splits{named}; {num_bad} bad files"
+        f"{len(manifest.clips)} clips{samples} ({sizes}), {sounding} with sound, classes: {classes}; "
+        f"{len(splits_of)} groups, {len(parted)} of them in two splits{named}; {num_bad} bad files"
     )

@@ -5,12 +5,22 @@ import difflib
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from actrec.data.manifest import Split
+from actrec.data.manifest import Split, join_names
 from actrec.data.problems import Kind, Problems
-from actrec.data.rows import UNKNOWN_SPLIT, Row, id_of_part, plain_path, read_text, split_named
+from actrec.data.rows import (
+    NO_GROUP,
+    UNKNOWN_SPLIT,
+    Row,
+    check_regex,
+    found_in,
+    id_of_part,
+    plain_path,
+    read_text,
+    split_named,
+)
 from actrec.errors import UserError
 
 NO_PATH = Kind("no path", "Each row needs the path of its file.")
@@ -18,6 +28,8 @@ NO_LABEL = Kind("no label", "A clip needs a label for at least one head.")
 NO_SPLIT_CELLS = Kind("a row with more cells than the header", "Quote cells that contain the delimiter.")
 BAD_TIME = Kind("start or end that is not a number of seconds", "Write it like 12.5.")
 BAD_PART = Kind("a part of no length", "It needs 0 <= start < end.")
+BAR_IN_NAME = Kind("a class name with a | in it", "Rename the class: | stands between the classes of a clip.")
+NO_SAMPLE = Kind("a path in which data.reader.sample_regex finds no sample", "Mend the expression, or set it to null.")
 NO_ID = Kind("no id", "Give each row an id, or set data.reader.id: null to use the path.")
 
 _DELIMITERS = (",", ";", "\t")
@@ -25,38 +37,73 @@ _DELIMITERS = (",", ";", "\t")
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which column holds what; None where there is no such column. `heads` maps head to column."""
+    """Which column holds what; None where there is no such column. `heads` maps head to column.
+
+    Where there is no column of groups, or of samples, a regular expression may find them in the path, see `found_in`.
+    `multi_label` maps the heads whose cells hold several class names to what stands between these.
+    """
 
     path: str
     heads: Mapping[str, str]
     id: str | None = None
     split: str | None = None
     group: str | None = None
+    sample: str | None = None
+    group_regex: str | None = None
+    sample_regex: str | None = None
+    multi_label: Mapping[str, str] = field(default_factory=dict)
     start_s: str | None = None
     end_s: str | None = None
 
     def named(self) -> list[str]:
         """Return the names of all columns that are read."""
-        others = (self.id, self.split, self.group, self.start_s, self.end_s)
+        others = (self.id, self.split, self.group, self.sample, self.start_s, self.end_s)
         return [self.path, *self.heads.values(), *(name for name in others if name is not None)]
 
 
-def read_csv(file: Path, *, columns: Columns, problems: Problems) -> list[Row]:
+def read_tables(
+    root: Path, *, file: str | Mapping[Split, str | None], columns: Columns, problems: Problems
+) -> list[Row]:
+    """Return the rows of one table, or of a table for each split.
+
+    Args:
+        root: The data root.
+        file: The table, below the root; or that of each split, None where there is none: then all its rows are in it.
+        columns: What to read.
+        problems: Receives the rows that cannot be used; they are not in the result.
+
+    Raises:
+        UserError: from `read_csv`.
+    """
+    if isinstance(file, str):
+        return read_csv(root / file, columns=columns, problems=problems)
+    return [
+        replace(row, split=split)
+        for split, name in file.items()
+        if name is not None
+        for row in read_csv(root / name, columns=columns, problems=problems, name=name)
+    ]
+
+
+def read_csv(file: Path, *, columns: Columns, problems: Problems, name: str = "") -> list[Row]:
     """Return the rows of a table with `,` `;` or tab between its cells.
 
     Args:
         file: The table; its first row names the columns.
         columns: What to read.
         problems: Receives the rows that cannot be used; they are not in the result.
+        name: Of the table, where rows must tell it from others.
 
     Raises:
-        UserError: if it is no such table, lacks a column, or has no rows.
+        UserError: if it is no such table, lacks a column, or has no rows; if an expression cannot be searched.
     """
+    check_regex("data.reader.group_regex", columns.group_regex)
+    check_regex("data.reader.sample_regex", columns.sample_regex)
     header, records = _read_table(file, columns.named())
     _check_columns(file, header, columns.named())
     rows = []
     for line, record in records:
-        where = f"row {line}"
+        where = f"{name} row {line}".strip()
         if len(record) > len(header) and any(record[len(header) :]):
             problems.add(NO_SPLIT_CELLS, where, f"{len(record)} cells, the header has {len(header)}")
             continue
@@ -108,7 +155,7 @@ def _row(where: str, cells: dict[str, str], columns: Columns, problems: Problems
         return cells.get(name, "") if name else ""
 
     path = plain_path(cell(columns.path))
-    labels = {head: cell(column) for head, column in columns.heads.items() if cell(column)}
+    labels = _labels(where, cells, columns, problems)
     start_s, end_s, times_fit = _part(where, cell(columns.start_s), cell(columns.end_s), problems)
     clip_id = cell(columns.id) if columns.id else id_of_part(path, start_s, end_s)
     if not path:
@@ -120,7 +167,30 @@ def _row(where: str, cells: dict[str, str], columns: Columns, problems: Problems
     split, split_fits = _split(where, cell(columns.split), problems)
     if not (path and labels and clip_id and times_fit and split_fits):
         return None
-    return Row(where, clip_id, path, labels, split, cell(columns.group), start_s, end_s)
+    group, sample = cell(columns.group), cell(columns.sample)
+    if columns.group_regex is not None and not columns.group:
+        group = _in_path(where, path, columns.group_regex, NO_GROUP, problems)
+    if columns.sample_regex is not None and not columns.sample:
+        sample = _in_path(where, path, columns.sample_regex, NO_SAMPLE, problems)
+    return Row(where, clip_id, path, labels, split, group, start_s, end_s, sample)
+
+
+def _labels(where: str, cells: Mapping[str, str], columns: Columns, problems: Problems) -> dict[str, str]:
+    """Return the text of each head that has one."""
+    labels = {head: cells.get(column, "") for head, column in columns.heads.items()}
+    for head, mark in columns.multi_label.items():
+        names = [name.strip() for name in labels[head].split(mark)]
+        if any("|" in name for name in names):
+            problems.add(BAR_IN_NAME, where, labels[head])
+        labels[head] = join_names(filter(None, names))
+    return {head: text for head, text in labels.items() if text}
+
+
+def _in_path(where: str, path: str, regex: str, kind: Kind, problems: Problems) -> str:
+    found = found_in(path, regex)
+    if not found:
+        problems.add(kind, where, path)
+    return found
 
 
 def _split(where: str, text: str, problems: Problems) -> tuple[Split | None, bool]:

@@ -3,17 +3,19 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from actrec.errors import UserError
 from actrec.media.facts import MediaFacts
 
 Split = Literal["train", "val", "test"]
+Media = Literal["video", "sound"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-LABEL_PREFIX = "label:"
+LABEL_PREFIX, LABELS_PREFIX = "label:", "labels:"
+_BETWEEN_NAMES = "|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,12 @@ class Clip:
     """What one label describes: a media file, or the part of it in [start_s, end_s).
 
     `path` is relative to the data root, with forward slashes. `start_s` and `end_s` are None for the whole file.
-    `group` is who or where was filmed: "" if unknown. `labels` maps head to class name; a head may be missing.
+    `group` is who or where was filmed: "" if unknown. `labels` maps head to class name; a head may be missing. Of a
+    head whose clips may have several classes it is all their names, see `join_names`.
+
+    `sample` is what several clips show alike, so that evaluation averages them: "" if the clip stands alone.
+    `sound_path` is where its sound is, relative to the data root: `path` itself, or a file beside it; "" if there is
+    none. `sound_sha256` is that file's.
     """
 
     clip_id: str
@@ -34,6 +41,9 @@ class Clip:
     sha256: str
     size_bytes: int
     facts: MediaFacts
+    sample: str = ""
+    sound_path: str = ""
+    sound_sha256: str = ""
 
     @property
     def duration_s(self) -> float:
@@ -44,15 +54,23 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All clips, sorted by id, and the classes of each head in the order of their numbers."""
+    """All clips, sorted by id, and the classes of each head in the order of their numbers.
+
+    `multi_label` names the heads whose clips may have several classes.
+    """
 
     clips: tuple[Clip, ...]
     heads: tuple[str, ...]
+    multi_label: frozenset[str] = frozenset()
     classes: dict[str, tuple[str, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
-        seen = {head: {clip.labels[head] for clip in self.clips if head in clip.labels} for head in self.heads}
+        seen = {head: {name for clip in self.clips for name in self.labels_of(clip, head)} for head in self.heads}
         object.__setattr__(self, "classes", {head: tuple(sorted(seen[head], key=natural_key)) for head in self.heads})
+
+    def labels_of(self, clip: Clip, head: str) -> tuple[str, ...]:
+        """Return the class names of a clip: () if it has none for this head, several only of a multi-label head."""
+        return names_of(clip.labels, head, self.multi_label)
 
     def of_split(self, split: str) -> list[Clip]:
         """Return the clips of one split, in the order of their ids."""
@@ -64,24 +82,53 @@ class Manifest:
         return replace(self, clips=tuple(clip for clip in self.clips if clip.clip_id in wanted))
 
 
+def names_of(labels: Mapping[str, str], head: str, multi_label: Collection[str]) -> tuple[str, ...]:
+    """Return the class names that `labels` has for a head, () if none."""
+    text = labels.get(head, "")
+    if head in multi_label:
+        return split_names(text)
+    return (text,) if text else ()
+
+
+def classes_of(labels: Mapping[str, str], multi_label: Collection[str]) -> list[tuple[str, str]]:
+    """Return every (head, class name) that `labels` has."""
+    return [(head, name) for head in labels for name in names_of(labels, head, multi_label)]
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Return several class names as one text: sorted, each once, with | between them. No name may have a | in it."""
+    return _BETWEEN_NAMES.join(sorted(set(names)))
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Return the names that `join_names` joined; () of an empty text."""
+    return tuple(text.split(_BETWEEN_NAMES)) if text else ()
+
+
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Return a sort key by which class 2 comes before class 10."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
 
 
-_CLIP_COLUMNS = ("clip_id", "path", "split", "group", "start_s", "end_s", "sha256", "size_bytes")
-_FACT_COLUMNS = tuple(f.name for f in fields(MediaFacts))
+_CLIP_COLUMNS = (
+    *("clip_id", "path", "split", "group", "sample", "start_s", "end_s", "sha256", "size_bytes"),
+    *("sound_path", "sound_sha256"),
+)
+# Of plain types alone, each of which reads its own text.
+_FACT_TYPES: dict[str, Any] = {f.name: f.type for f in fields(MediaFacts)}
 
 
 def dump(manifest: Manifest) -> str:
     """Return the manifest as CSV text; the same clips give the same bytes."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*_CLIP_COLUMNS, *(LABEL_PREFIX + head for head in manifest.heads), *_FACT_COLUMNS])
+    prefixes = [LABELS_PREFIX if head in manifest.multi_label else LABEL_PREFIX for head in manifest.heads]
+    names = [prefix + head for prefix, head in zip(prefixes, manifest.heads, strict=True)]
+    writer.writerow([*_CLIP_COLUMNS, *names, *_FACT_TYPES])
     for clip in manifest.clips:
         own = ["" if (value := getattr(clip, name)) is None else value for name in _CLIP_COLUMNS]
         labels = [clip.labels.get(head, "") for head in manifest.heads]
-        writer.writerow([*own, *labels, *(getattr(clip.facts, name) for name in _FACT_COLUMNS)])
+        writer.writerow([*own, *labels, *(getattr(clip.facts, name) for name in _FACT_TYPES)])
     return out.getvalue()
 
 
@@ -98,11 +145,13 @@ def load_manifest(path: Path | str) -> Manifest:
     except FileNotFoundError:
         raise UserError(f"{path}: no manifest yet. Make it: dvc repro ingest") from None
     header, *body = rows
-    heads = tuple(name.removeprefix(LABEL_PREFIX) for name in header if name.startswith(LABEL_PREFIX))
-    return Manifest(tuple(_parse(dict(zip(header, row, strict=True)), heads) for row in body), heads)
+    columns = {name.partition(":")[2]: name for name in header if name.startswith((LABEL_PREFIX, LABELS_PREFIX))}
+    clips = tuple(_parse(dict(zip(header, row, strict=True)), columns) for row in body)
+    multi_label = frozenset(head for head, name in columns.items() if name.startswith(LABELS_PREFIX))
+    return Manifest(clips, tuple(columns), multi_label)
 
 
-def _parse(row: dict[str, str], heads: Sequence[str]) -> Clip:
+def _parse(row: dict[str, str], label_columns: Mapping[str, str]) -> Clip:
     split = row["split"]
     if split not in SPLITS:
         raise ValueError(f"{row['clip_id']}: split is {split!r}, not one of {SPLITS}")
@@ -111,21 +160,13 @@ def _parse(row: dict[str, str], heads: Sequence[str]) -> Clip:
         path=row["path"],
         split=split,
         group=row["group"],
-        labels={head: row[LABEL_PREFIX + head] for head in heads if row[LABEL_PREFIX + head]},
+        labels={head: row[column] for head, column in label_columns.items() if row[column]},
         start_s=float(row["start_s"]) if row["start_s"] else None,
         end_s=float(row["end_s"]) if row["end_s"] else None,
         sha256=row["sha256"],
         size_bytes=int(row["size_bytes"]),
-        facts=MediaFacts(
-            container=row["container"],
-            video_codec=row["video_codec"],
-            pixel_format=row["pixel_format"],
-            width_px=int(row["width_px"]),
-            height_px=int(row["height_px"]),
-            rotation_deg=int(row["rotation_deg"]),
-            fps=float(row["fps"]),
-            num_frames=int(row["num_frames"]),
-            duration_s=float(row["duration_s"]),
-            has_audio=row["has_audio"] == "True",
-        ),
+        facts=MediaFacts(**{name: kind(row[name]) for name, kind in _FACT_TYPES.items()}),
+        sample=row["sample"],
+        sound_path=row["sound_path"],
+        sound_sha256=row["sound_sha256"],
     )

@@ -15,10 +15,10 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True, order=True)
 class Quarantined:
-    """One clip that a stage set aside.
+    """One clip that a stage set aside, or whose sound it cannot use; `path` is that of the file at fault.
 
-    `reason` is a code: not_media, playlist, empty, no_video, unreadable, truncated, frame_mismatch, too_short,
-    decoder_error, decoder_crash, decoder_timeout, out_of_memory. `message` is the decoder's own, shortened.
+    `reason` is a code: not_media, playlist, empty, no_video, no_audio, unreadable, truncated, frame_mismatch,
+    too_short, decoder_error, decoder_crash, decoder_timeout, out_of_memory. `message` is the decoder's own, shortened.
     """
 
     clip_id: str
@@ -73,8 +73,10 @@ def check_losses(
         if manifest.of_split(split) and not left.of_split(split):
             raise UserError(f"no clip of the {split} split is usable. Mend or remove the bad ones:{shown}")
     for head in manifest.heads:
-        before, after = (Counter(c.labels.get(head) for c in m.of_split("train")) for m in (manifest, left))
-        if lost := sorted(str(name) for name in before if name and not after[name]):
+        before, after = (
+            Counter(name for clip in m.of_split("train") for name in m.labels_of(clip, head)) for m in (manifest, left)
+        )
+        if lost := sorted(name for name in before if not after[name]):
             raise UserError(
                 f"no usable train clip is left of {head} {', '.join(lost)}. Mend or remove the bad ones:{shown}"
             )

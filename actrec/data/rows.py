@@ -10,6 +10,7 @@ from actrec.data.problems import Kind
 from actrec.errors import UserError
 
 UNKNOWN_SPLIT = Kind("unknown split", "Write train, val or test.")
+NO_GROUP = Kind("a path in which data.reader.group_regex finds no group", "Mend the expression, or set it to null.")
 
 _SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
@@ -27,8 +28,9 @@ _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", 
 class Row:
     """One labelled clip. `where` names it to its author: "row 7", "train.txt row 7", or its path.
 
-    `path` is relative to the data root, with forward slashes. `labels` maps head to class name; `split` None means that
-    it is still to be chosen, `group` "" that it is unknown. The clip is [start_s, end_s) of the file; None: no limit.
+    `path` is relative to the data root, with forward slashes. `labels` and `sample` are those of `Clip`; `split` None
+    means that it is still to be chosen, `group` "" that it is unknown. The clip is [start_s, end_s) of the file; None:
+    no limit.
     """
 
     where: str
@@ -39,6 +41,7 @@ class Row:
     group: str
     start_s: float | None = None
     end_s: float | None = None
+    sample: str = ""
 
 
 def split_named(name: str) -> Split | None:
@@ -61,6 +64,28 @@ def plain_path(text: str) -> str:
 def has_scheme(path: str) -> bool:
     """Tell whether `path` begins like http: or pipe: does, of two letters and more: one letter is a drive."""
     return bool(re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]+:", path))
+
+
+def check_regex(setting: str, regex: str | None) -> None:
+    """Stop unless the expression can be searched in paths; None is none.
+
+    Raises:
+        UserError: if it is no regular expression, or one without a group.
+    """
+    if regex is None:
+        return
+    try:
+        groups = re.compile(regex).groups
+    except re.error as error:
+        raise UserError(f"{setting} is '{regex}': {error}") from None
+    if not groups:
+        raise UserError(f"{setting} is '{regex}': expected a group in brackets, as in '(s\\d+)_'")
+
+
+def found_in(path: str, regex: str) -> str:
+    """Return what all groups of an expression match in a path, joined by "_"; "" if they match nothing."""
+    found = re.search(regex, path)
+    return "_".join(filter(None, found.groups())) if found else ""
 
 
 def id_of_part(path: str, start_s: float | None, end_s: float | None) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from actrec.data.manifest import SPLITS, Split
@@ -12,13 +12,14 @@ _ANY = "", ""  # besides its own classes each clip counts for this one, so that 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What matters of a clip here."""
+    """What matters of a clip here. `classes` are all its (head, class) pairs, of a multi-label head several."""
 
     clip_id: str
-    labels: Mapping[str, str]
+    classes: Collection[tuple[str, str]]
     group: str
     sha256: str
     split: Split | None = None
+    sample: str = ""
 
 
 def assign_splits(
@@ -50,15 +51,15 @@ def assign_splits(
 
 
 def split_by_group(samples: Sequence[Sample], *, fractions: Mapping[Split, float], seed: int) -> dict[str, Split]:
-    """Return a split for each clip id, in which no group and no two copies of a file are parted.
+    """Return a split for each clip id, in which no group, no sample and no two copies of a file are parted.
 
-    A unit is what must stay together: the clips of a group, and everything with the same bytes. Units that hold a clip
-    with a given split go there. The others go, the largest first, where the unit's classes (of all heads) fall shortest
-    of their fractions: for each split the sum over classes c of p(c) * (fraction - have(c)), where p(c) is the unit's
-    share of all clips of c and have(c) the split's share so far. (Adding the unit there lowers the summed squared
-    deviations most.) Two rules stand above that: the last unit that has a class which train lacks goes to train; and
-    when no more units are left than there are empty splits, each gets one. `seed` orders units of equal size; the order
-    of `samples` does not matter.
+    A unit is what must stay together: the clips of a group or a sample, and everything with the same bytes. Units that
+    hold a clip with a given split go there. The others go, the largest first, where the unit's classes (of all heads;
+    a clip with several counts for each) fall shortest of their fractions: for each split the sum over classes c of
+    p(c) * (fraction - have(c)), where p(c) is the unit's share of all clips of c and have(c) the split's share so far.
+    (Adding the unit there lowers the summed squared deviations most.) Two rules stand above that: the last unit that
+    has a class which train lacks goes to train; and when no more units are left than there are empty splits, each gets
+    one. `seed` orders units of equal size; the order of `samples` does not matter.
 
     Args:
         samples: Clips; a group of "" is a group of its own.
@@ -93,7 +94,7 @@ def split_by_group(samples: Sequence[Sample], *, fractions: Mapping[Split, float
 
 
 def _parts(sample: Sample) -> tuple[tuple[str, str], ...]:
-    return (_ANY, *sample.labels.items())
+    return (_ANY, *sample.classes)
 
 
 def _shortfall(
@@ -106,7 +107,7 @@ def _shortfall(
 
 
 def _units(samples: Iterable[Sample]) -> list[list[Sample]]:
-    """Return what must stay together, by group and by bytes, each sorted by id."""
+    """Return what must stay together, by group, sample and bytes, each sorted by id."""
     leader: dict[str, str] = {}
 
     def lead(name: str) -> str:
@@ -117,6 +118,8 @@ def _units(samples: Iterable[Sample]) -> list[list[Sample]]:
     samples = sorted(samples, key=lambda sample: sample.clip_id)
     for sample in samples:
         bytes_of = "bytes " + sample.sha256
+        if sample.sample:
+            leader[lead("sample " + sample.sample)] = lead(bytes_of)
         leader[lead("group " + sample.group if sample.group else "clip " + sample.clip_id)] = lead(bytes_of)
     units: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:

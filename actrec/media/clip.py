@@ -5,7 +5,6 @@ torch is imported inside the functions: the frames stage itself, when all clips 
 
 from __future__ import annotations
 
-import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from actrec.errors import BadItem, UserError
+from actrec.errors import BadItem
 from actrec.media.decode import open_frames
 from actrec.media.facts import MediaFacts
 from actrec.media.sampling import frame_range, strided, uniform
+from actrec.media.unchanged import check_unchanged
 
 if TYPE_CHECKING:
     import torch
@@ -147,17 +147,8 @@ def make_clip_file(task: ClipTask) -> bytes:
     import torch
 
     torch.set_num_threads(1)  # the workers are the parallelism, and one thread a clip makes the same bytes everywhere
-    if _digest(task.path) != task.sha256:  # else the store would keep other pixels under this file's key for ever
-        raise UserError(f"{task.path}: changed since ingest read it. Run: dvc repro ingest")
+    check_unchanged(task.path, task.sha256)
     return encode(read_clip(task.path, task.facts, task.spec, start_s=task.start_s, end_s=task.end_s))
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}). If it moved, run: dvc repro ingest") from None
 
 
 def pack_clip_files(members: dict[str, Path]) -> bytes:

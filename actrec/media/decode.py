@@ -9,6 +9,7 @@ true starting points. PyAV reads everything else, from the first frame on, and H
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,7 +60,12 @@ def decoder_of(facts: MediaFacts) -> str:
         # An edit list hides frames that decord counts: then the header's numbers disagree.
         and (not facts.num_frames or abs(facts.num_frames - facts.duration_s * facts.fps) < 1.5)
     )
-    return "decord" if seeks_right and importlib.util.find_spec("decord") else "pyav"
+    return "decord" if seeks_right and _has_decord() else "pyav"
+
+
+@cache
+def _has_decord() -> bool:
+    return importlib.util.find_spec("decord") is not None  # asked for each clip, and it searches the disk each time
 
 
 def _open_decord(path: Path) -> "DecordFrames | None":

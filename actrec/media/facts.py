@@ -7,9 +7,10 @@ from dataclasses import dataclass
 class MediaFacts:
     """What the header of a media file says.
 
-    Of the stream that a player would show. `duration_s` is that stream's own, else the container's. `num_frames` is 0
-    where the container does not tell; `width_px` x `height_px` are as stored, before the clockwise `rotation_deg` that
-    a player applies.
+    Of the picture and the sound that a player would show. `video_codec` is "" of a file without pictures, and then the
+    fields up to `num_frames` are empty or 0; `audio_codec` is "" of one without sound. `duration_s` is the stream's of
+    the picture, or of the sound where there is no picture, else the container's. `num_frames` is 0 where the container
+    does not tell; `width_px` x `height_px` are as stored, before the clockwise `rotation_deg` that a player applies.
     """
 
     container: str
@@ -21,4 +22,16 @@ class MediaFacts:
     fps: float
     num_frames: int
     duration_s: float
-    has_audio: bool
+    audio_codec: str
+    sample_rate_hz: int
+    channels: int
+
+    @property
+    def has_video(self) -> bool:
+        """Whether there are pictures; a cover of a sound file is none."""
+        return bool(self.video_codec)
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether there is a sound track."""
+        return bool(self.audio_codec)

@@ -5,17 +5,20 @@ first bytes must be those of a known container, and then only that container's d
 """
 
 import struct
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from actrec.errors import BadItem
 from actrec.media.facts import MediaFacts
 
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import AudioFrame, VideoFrame
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
+AnyStream = TypeVar("AnyStream", "AudioStream", "VideoStream")
 HEAD_BYTES = 4096
 _OPEN_TIMEOUT_S = 60.0
 
@@ -31,9 +34,12 @@ _DEMUXERS = {
     "gif": "gif",
     "asf": "asf",
     "ogg": "ogg",
+    "wav": "wav",
+    "mp3": "mp3",
+    "flac": "flac",
 }
 IMAGES = frozenset({"jpeg", "png", "webp", "bmp", "tiff", "heif"})
-SOUNDS = frozenset({"wav", "mp3", "flac"})
+UNKNOWN_CODEC = "unknown"
 
 _PREFIXES = (
     (b"\x1a\x45\xdf\xa3", "matroska"),
@@ -50,9 +56,7 @@ _PREFIXES = (
     (b"II*\x00", "tiff"),
     (b"MM\x00*", "tiff"),
     (b"ID3", "mp3"),
-    (b"\xff\xfb", "mp3"),
-    (b"\xff\xf3", "mp3"),
-    (b"\xff\xf2", "mp3"),
+    *((bytes((0xFF, second)), "mp3") for second in (0xFA, 0xFB, 0xF2, 0xF3, 0xE2, 0xE3)),  # MPEG 1, 2, 2.5; layer 3
     (b"fLaC", "flac"),
 )
 _RIFF = {b"AVI ": "avi", b"WAVE": "wav", b"WEBP": "webp"}
@@ -62,7 +66,7 @@ _PLAYLISTS = (b"#extm3u", b"ffconcat", b"<mpd", b"<smil", b"<asx", b"[playlist]"
 
 
 def sniff(head: bytes) -> str:
-    """Return the container that a file's first bytes announce: a video's, one of IMAGES, or one of SOUNDS.
+    """Return the container that a file's first bytes announce: of a video, of a sound, or one of IMAGES.
 
     Args:
         head: The first HEAD_BYTES of the file, or all of a shorter one.
@@ -103,13 +107,35 @@ def _is_playlist(head: bytes) -> bool:
     return text.startswith(_PLAYLISTS) or is_xml_list
 
 
-def open_container(path: Path) -> "InputContainer":
+def open_container(path: Path, *, for_sound: bool = False) -> "InputContainer":
     """Return the opened file, to be closed by the caller; only its own demuxer, and no other file, is in reach.
 
+    Args:
+        path: Any file.
+        for_sound: No picture is decoded, which FFmpeg else does to learn of them: that takes 2 ms. Then no more is to
+            be asked about the pictures than whether there are some.
+
     Raises:
-        BadItem: from `sniff`; no_video for a picture or a sound file; unreadable or truncated from the demuxer.
+        BadItem: from `sniff`; no_video for a picture; unreadable or truncated from the demuxer.
     """
-    return _open(path, _sniff_file(path))
+    return _open(path, _sniff_file(path), {"codec_whitelist": _sound_decoders()} if for_sound else {})
+
+
+@cache
+def _sound_decoders() -> str:
+    import av
+
+    return ",".join(sorted(name for name in av.codecs_available if _decodes_sound(name)))
+
+
+def _decodes_sound(name: str) -> bool:
+    from av.codec import Codec
+    from av.codec.codec import UnknownCodecError
+
+    try:
+        return Codec(name, "r").type == "audio"
+    except UnknownCodecError:
+        return False  # it can be written only
 
 
 def _sniff_file(path: Path) -> str:
@@ -117,19 +143,21 @@ def _sniff_file(path: Path) -> str:
         return sniff(file.read(HEAD_BYTES))
 
 
-def _open(path: Path, container: str) -> "InputContainer":
+def _open(path: Path, container: str, settings: dict[str, str]) -> "InputContainer":
     import av
 
     if container not in _DEMUXERS:
-        raise BadItem("no_video", f"a {'picture' if container in IMAGES else 'sound file'} ({container})")
+        raise BadItem("no_video", f"a picture ({container})")
     if container == "mp4" and not _has_index(path):
         raise BadItem("truncated", "moov atom not found: the file was cut short")
-    options = {"format_whitelist": _DEMUXERS[container], "protocol_whitelist": "file"}
+    options = {"format_whitelist": _DEMUXERS[container], "protocol_whitelist": "file", **settings}
+    if container == "wav":  # else FFmpeg searches megabytes of samples for hidden DTS: ten times the time of decoding
+        options["probesize"] = str(HEAD_BYTES)
     try:
         # Tags in odd encodings are no reason to refuse a video.
         return av.open(str(path.absolute()), options=options, metadata_errors="replace", timeout=_OPEN_TIMEOUT_S)
     except Exception as error:
-        raise _bad_item(error) from None
+        raise bad_item(error) from None
 
 
 def _has_index(path: Path) -> bool:
@@ -156,53 +184,98 @@ def video_stream(container: "InputContainer") -> "VideoStream":
     Raises:
         BadItem: no_video.
     """
+    if film := film_stream(container):
+        return film
+    raise BadItem("no_video", "the file has no video stream")
+
+
+def film_stream(container: "InputContainer") -> "VideoStream | None":
+    """Return what `video_stream` does, or None if there is none."""
     from av.stream import Disposition
 
-    films = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    if not films:
-        raise BadItem("no_video", "the file has no video stream")
-    best = container.streams.best("video")
-    return next((stream for stream in films if best is not None and stream.index == best.index), films[0])
+    return _best(container, [s for s in container.streams.video if not s.disposition & Disposition.attached_pic])
+
+
+def audio_stream(container: "InputContainer") -> "AudioStream | None":
+    """Return the sound track that a player would play, or None if there is none."""
+    return _best(container, list(container.streams.audio))
+
+
+def _best(container: "InputContainer", streams: "list[AnyStream]") -> "AnyStream | None":
+    if not streams:
+        return None
+    best = container.streams.best(streams[0].type)
+    return next((stream for stream in streams if best is not None and stream.index == best.index), streams[0])
 
 
 def probe(path: Path) -> MediaFacts:
-    """Return what the header says of the video in `path`; its first frame is decoded, for the rotation.
+    """Return what the header says of the video or the sound in `path`.
+
+    Its first frame is decoded, for the rotation; of a file without pictures the first samples.
 
     Raises:
-        BadItem: from `open_container` and `video_stream`; unreadable if no frame can be decoded; out_of_memory.
+        BadItem: from `open_container`; no_video if there is neither picture nor sound; unreadable if neither a frame
+            nor, in a file without pictures, a sample can be decoded; out_of_memory.
     """
     container_name = _sniff_file(path)
-    with _open(path, container_name) as container:
+    with _open(path, container_name, {}) as container:
         try:
             return _read_facts(container, container_name)
         except BadItem:
             raise
         except Exception as error:
-            raise _bad_item(error) from None
+            raise bad_item(error) from None
 
 
 def _read_facts(container: "InputContainer", container_name: str) -> MediaFacts:
-    stream = video_stream(container)
-    codec = stream.codec_context
-    codec.thread_count = 1
-    frame = _first_frame(container, stream)
-    rate = stream.average_rate or stream.guessed_rate
-    if stream.duration is not None and stream.time_base is not None:
-        duration_s = float(stream.duration * stream.time_base)
+    film, track = film_stream(container), audio_stream(container)
+    shown = film or track
+    if shown is None:
+        raise BadItem("no_video", "the file has neither pictures nor sound")
+    first = _first_frame(container, shown)
+    if shown.duration is not None and shown.time_base is not None:
+        duration_s = float(shown.duration * shown.time_base)
     else:
         duration_s = (container.duration or 0) / 1e6
     return MediaFacts(
         container=container_name,
-        video_codec=codec.codec.canonical_name,
-        pixel_format=codec.pix_fmt or "",
-        width_px=codec.width,
-        height_px=codec.height,
-        rotation_deg=clockwise(frame.rotation),
-        fps=round(float(rate or 0), 6),
-        num_frames=stream.frames,
+        **(_NO_PICTURE if film is None else _picture_facts(film, first)),
         duration_s=round(max(duration_s, 0.0), 6),
-        has_audio=bool(container.streams.audio),
+        **_sound_facts(track),
     )
+
+
+_NO_PICTURE: dict[str, Any] = {
+    "video_codec": "",
+    "pixel_format": "",
+    "width_px": 0,
+    "height_px": 0,
+    "rotation_deg": 0,
+    "fps": 0.0,
+    "num_frames": 0,
+}
+
+
+def _picture_facts(film: "VideoStream", first: Any) -> dict[str, Any]:
+    codec = film.codec_context
+    return {
+        "video_codec": codec.codec.canonical_name,
+        "pixel_format": codec.pix_fmt or "",
+        "width_px": codec.width,
+        "height_px": codec.height,
+        "rotation_deg": clockwise(first.rotation),
+        "fps": round(float(film.average_rate or film.guessed_rate or 0), 6),
+        "num_frames": film.frames,
+    }
+
+
+def _sound_facts(track: "AudioStream | None") -> dict[str, Any]:
+    if track is None:
+        return {"audio_codec": "", "sample_rate_hz": 0, "channels": 0}
+    codec: Any = track.codec_context
+    if codec is None:  # the file has sound, but no decoder here knows it: that is for the one who reads it to say
+        return {"audio_codec": UNKNOWN_CODEC, "sample_rate_hz": 0, "channels": 0}
+    return {"audio_codec": codec.codec.canonical_name, "sample_rate_hz": codec.sample_rate, "channels": codec.channels}
 
 
 def clockwise(rotation_deg: int) -> int:
@@ -213,9 +286,13 @@ def clockwise(rotation_deg: int) -> int:
     return round(-rotation_deg / 90) * 90 % 360
 
 
-def _first_frame(container: "InputContainer", stream: "VideoStream") -> "VideoFrame":
+def _first_frame(container: "InputContainer", stream: "VideoStream | AudioStream") -> "VideoFrame | AudioFrame":
     from av.error import FFmpegError
 
+    codec: Any = stream.codec_context
+    if codec is None:
+        raise BadItem("unreadable", "no decoder here knows its codec")
+    codec.thread_count = 1
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
@@ -223,10 +300,10 @@ def _first_frame(container: "InputContainer", stream: "VideoStream") -> "VideoFr
             continue  # as a player would: the next key frame may be whole
         if frames:
             return frames[0]  # pyright: ignore[reportReturnType]
-    raise BadItem("unreadable", "no frame can be decoded")
+    raise BadItem("unreadable", f"no {'frame' if stream.type == 'video' else 'sound'} can be decoded")
 
 
-def _bad_item(error: Exception) -> BadItem:
+def bad_item(error: Exception) -> BadItem:
     """Return the reason for what PyAV raised; besides its own errors it lets many others through."""
     from av.error import FFmpegError
 

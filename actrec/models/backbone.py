@@ -1,10 +1,41 @@
-"""What all picture backbones share: pixels in, tokens out, and how the pixels are scaled."""
+"""What backbones share: an array of a modality in, tokens out; and for pictures how the pixels are scaled."""
+
+from typing import Any
 
 import torch
 from torch import nn
 
 
-class RgbBackbone(nn.Module):
+class Backbone(nn.Module):
+    """An array (B, …) of one modality to tokens (B, N, D).
+
+    Attributes:
+        width: D.
+        weights_sha256: Of the file that it started from, "" for random weights.
+        bare_weights: The `weights` that build the same architecture without looking anything up: what a checkpoint of
+            actrec, which holds the parameters itself, needs. Plain types.
+    """
+
+    def __init__(self, *, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.weights_sha256 = ""
+        self.bare_weights: dict[str, Any] = {"kind": "none"}
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        """Return tokens (B, N, D)."""
+        raise NotImplementedError
+
+    def use_channels_last(self) -> None:
+        """Compute with channels last in memory: faster convolutions on most devices, other last bits."""
+        for parameter in self.parameters():
+            if parameter.dim() == 5:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+            elif parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+class RgbBackbone(Backbone):
     """uint8 clips (B, T, H, W, 3) to tokens (B, N, D).
 
     The scaling of pixels belongs to the weights, so it is here and travels with them; nobody looks it up by name.
@@ -19,16 +50,14 @@ class RgbBackbone(nn.Module):
     std: torch.Tensor
 
     def __init__(self, *, mean: tuple[float, ...], std: tuple[float, ...], width: int) -> None:
-        super().__init__()
-        self.width = width
-        self.weights_sha256 = ""
+        super().__init__(width=width)
         self._channels_last = False
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1, 1), persistent=False)
 
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
         """Return tokens (B, N, D) of uint8 clips (B, T, H, W, 3)."""
-        return self.tokens(self.to_model_layout(clips))
+        return self.tokens(self.to_model_layout(batch))
 
     def to_model_layout(self, clips: torch.Tensor) -> torch.Tensor:
         """Return uint8 (B, T, H, W, 3) as scaled float (B, 3, T, H, W)."""
@@ -39,11 +68,7 @@ class RgbBackbone(nn.Module):
     def use_channels_last(self) -> None:
         """Compute with channels last in memory: faster convolutions on most devices, other last bits."""
         self._channels_last = True
-        for parameter in self.parameters():
-            if parameter.dim() == 5:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
-            elif parameter.dim() == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        super().use_channels_last()
 
     def tokens(self, clips: torch.Tensor) -> torch.Tensor:
         """Return tokens (B, N, D) of scaled clips (B, 3, T, H, W)."""

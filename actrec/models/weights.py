@@ -1,6 +1,7 @@
 """Where a backbone's first weights come from; each file is named by its sha256."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,20 @@ from actrec.errors import UserError
 
 # What training wrappers put before the names of parameters, in any order.
 _WRAPPER_PREFIXES = ("_orig_mod.", "module.", "model.")
-# Where a checkpoint of actrec has the network; the rest of it are heads.
-_OWN_PREFIXES = ("backbones.rgb.network.", "backbones.rgb.")
 # Published files from before 2018 lack it; batch norm counts from 0 then, and only uses it without a momentum.
 _OPTIONAL_SUFFIX = ".num_batches_tracked"
+Tensors = dict[str, torch.Tensor]
 
 
-def load_weights(network: nn.Module, weights: dict[str, Any], *, architecture: str, drop: tuple[str, ...]) -> str:
+def load_weights(
+    network: nn.Module,
+    weights: dict[str, Any],
+    *,
+    architecture: str,
+    drop: tuple[str, ...],
+    modality: str = "rgb",
+    adapt: Callable[[Tensors], Tensors] = dict,
+) -> str:
     """Fill `network` and return the sha256 of the file used, "" for none.
 
     Args:
@@ -25,6 +33,8 @@ def load_weights(network: nn.Module, weights: dict[str, Any], *, architecture: s
         weights: `{kind: none}`, `{kind: torchvision, name}` or `{kind: file, path, sha256}`.
         architecture: torchvision's name of the network.
         drop: Prefixes of parameters that only the classifier had.
+        modality: Whose backbone is meant where the file is a checkpoint of actrec.
+        adapt: What becomes of the file's parameters before they must fit.
 
     Raises:
         UserError: if the file cannot be had (saying which to put where), is another than stated, or does not fit.
@@ -36,10 +46,10 @@ def load_weights(network: nn.Module, weights: dict[str, Any], *, architecture: s
             path = _torchvision_file(architecture, name)
             digest = sha256_of(path)
         case {"kind": "file", "path": path, "sha256": expected}:
-            path, digest = Path(path), _checked_digest(Path(path), expected)
+            path, digest = Path(path), checked_digest(Path(path), expected)
         case _:
             raise ValueError(f"unknown weights {weights}")
-    _fill(network, read_tensors(path), drop=drop, source=path)
+    fill(network, adapt(read_tensors(path, modality=modality)), drop=drop, source=path)
     return digest
 
 
@@ -49,16 +59,16 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Return the parameters in a checkpoint: a plain state dict, or one under `state_dict` or `model`.
+def read_tensors(path: Path, *, modality: str = "rgb") -> Tensors:
+    """Return the parameters in a checkpoint: safetensors, a plain state dict, or one under `state_dict` or `model`.
 
-    Of a checkpoint of actrec they are those of the RGB backbone, under the names that they had in its own weights.
+    Of a checkpoint of actrec they are those of this modality's backbone, under the names of its own weights.
 
     Raises:
         UserError: if the file holds something else, or objects that only unsafe loading would open.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _content(path)
     except Exception as error:
         raise UserError(
             f"{path}: not a checkpoint of plain tensors ({' '.join(str(error).split())[:150]}). "
@@ -70,8 +80,18 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise UserError(f"{path}: expected a state dict of tensors, got {type(content).__name__}")
     tensors = {_without(_WRAPPER_PREFIXES, name): value for name, value in content.items()}
-    own = {_without(_OWN_PREFIXES, name): value for name, value in tensors.items() if name.startswith(_OWN_PREFIXES)}
+    # Where a checkpoint of actrec has the network; the rest of it are other backbones, the neck and heads.
+    place = (f"backbones.{modality}.network.", f"backbones.{modality}.")
+    own = {_without(place, name): value for name, value in tensors.items() if name.startswith(place)}
     return own or tensors
+
+
+def _content(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _without(prefixes: tuple[str, ...], name: str) -> str:
@@ -110,7 +130,12 @@ def _download(url: str, path: Path, *, what: str) -> None:
         ) from None
 
 
-def _checked_digest(path: Path, expected: str) -> str:
+def checked_digest(path: Path, expected: str) -> str:
+    """Return the sha256 of a file.
+
+    Raises:
+        UserError: if there is no such file, or its digest is not `expected`.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file. model.backbones…weights.path must name a checkpoint on this machine.")
     digest = sha256_of(path)
@@ -119,7 +144,12 @@ def _checked_digest(path: Path, expected: str) -> str:
     return digest
 
 
-def _fill(network: nn.Module, tensors: dict[str, torch.Tensor], *, drop: tuple[str, ...], source: Path) -> None:
+def fill(network: nn.Module, tensors: Tensors, *, drop: tuple[str, ...], source: Path) -> None:
+    """Give a network its parameters, all of them and no others but those that `drop` names.
+
+    Raises:
+        UserError: naming those that lack, are too many, or have another shape.
+    """
     tensors = {name: value for name, value in tensors.items() if not name.startswith(drop)}
     own = network.state_dict()
     missing = sorted(name for name in set(own) - set(tensors) if not name.endswith(_OPTIONAL_SUFFIX))

@@ -95,6 +95,8 @@ def _child(node: dict[str, Any], part: int | str, definitions: dict[str, Any]) -
         node = node["properties"][part]
     elif "patternProperties" in node:
         (node,) = node["patternProperties"].values()
+    if "anyOf" in node:  # a section or nothing, or a section or a plain value
+        node = next((choice for choice in node["anyOf"] if "type" not in choice), {})
     return definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
 
 

@@ -16,7 +16,9 @@ from actrec.report.canvas import BLUE, FAINT, GREY, INK, LINES, ORANGE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_VALIDATION = re.compile(r"val_(?P<head>.+)_(?P<metric>top1|top5|mean_per_class_acc|f1_macro|f1_weighted|loss)")
+_VALIDATION = re.compile(
+    r"val_(?P<head>.+)_(?P<metric>top1|top5|mean_per_class_acc|f1_macro|f1_weighted|map_macro|loss)"
+)
 _NEEDED = ("epoch", "phase", "lr", "train_loss", "data_s", "compute_s", "epoch_s", "is_best")
 _MAX_MARKED_EPOCHS = 30
 
@@ -81,7 +83,7 @@ def training_curves(history: History, *, select_on: str) -> bytes:
         (loss, quality), (rate, time) = fig.subplots(2, 2, sharex=True)
         _draw_loss(loss, history)
         # The loss has its own panel.
-        _draw_metric(quality, history, "top1" if metric == "loss" else metric)
+        _draw_metric(quality, history, _main_metric(history, head) if metric == "loss" else metric)
         _draw_line(rate, history, "lr", BLUE, "")
         _finish(rate, history, "learning rate")
         rate.set_ylim(bottom=0)
@@ -97,6 +99,11 @@ def _subtitle(history: History, head: str, metric: str) -> str:
     if history.best is None or values is None:
         return text
     return f"{text} · best: epoch {epochs[history.best]:.0f}, val {head} {metric} {values[history.best]:.3f}"
+
+
+def _main_metric(history: History, head: str) -> str:
+    """Return top1 or, where clips may have several classes, what takes its place."""
+    return "top1" if f"val_{head}_top1" in history.numbers else "map_macro"
 
 
 def _draw_line(axes: "Axes", history: History, column: str, colour: str, label: str, style: str = "-") -> None:

@@ -1,12 +1,15 @@
 """Pictures of what a head gets right and wrong. Each function returns the bytes of a PNG file."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from actrec.metrics.classification import Scores, class_recalls, confusion_matrix
+from actrec.metrics.multi_label import MultiScores, class_precisions
+from actrec.metrics.summary import AnyScores
 from actrec.report import canvas
 from actrec.report.canvas import BLUE, FAINT, GREY, INK, RED
 from actrec.report.tables import confused_pairs, with_interval
@@ -26,21 +29,29 @@ _MAX_BEST = 10
 _ROW_IN = 0.27
 
 
-def figures(scores: Scores, values: Values) -> dict[str, bytes]:
-    """Return the figures of one split and head by what they show: confusion, per_class, …"""
-    return {
-        "confusion": confusion(scores, values, normalised=False),
-        "confusion_normalised": confusion(scores, values, normalised=True),
-        "per_class": per_class(scores, values),
-        "best_worst": best_worst(scores, values),
-        "confused_pairs": top_confused_pairs(scores, values),
-    }
+def figures(scores: AnyScores, values: Values) -> dict[str, bytes]:
+    """Return the figures of one split and head by what they show: confusion, per_class, …
+
+    Where clips may have several classes none is taken for another: then there are no confusions to show.
+    """
+    classes = {"per_class": per_class(scores, values), "best_worst": best_worst(scores, values)}
+    match scores:
+        case MultiScores():
+            return classes
+        case Scores():
+            return {
+                "confusion": confusion(scores, values, normalised=False),
+                "confusion_normalised": confusion(scores, values, normalised=True),
+                **classes,
+                "confused_pairs": top_confused_pairs(scores, values),
+            }
 
 
-def _subtitle(scores: Scores, values: Values) -> str:
+def _subtitle(scores: AnyScores, values: Values) -> str:
     clips = f"{len(scores.labels)} clip{'s' if len(scores.labels) != 1 else ''}"
-    interval = " (95 %)" if "top1_low" in values else ""
-    return f"{scores.split} · {scores.head} · {clips} · top1 {with_interval(values, 'top1')}{interval}"
+    metric, name = ("map_macro", "mAP") if isinstance(scores, MultiScores) else ("top1", "top1")
+    interval = " (95 %)" if f"{metric}_low" in values else ""
+    return f"{scores.split} · {scores.head} · {clips} · {name} {with_interval(values, metric)}{interval}"
 
 
 # --- confusion ----------------------------------------------------------------------------------------------------
@@ -132,25 +143,42 @@ def _number_cells(axes: "Axes", cells: npt.NDArray[np.float64], *, top: float, n
 # --- classes ------------------------------------------------------------------------------------------------------
 
 
-def _recalls(scores: Scores) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    counts = confusion_matrix(scores)
-    return class_recalls(counts), counts.sum(axis=1)
+@dataclass(frozen=True, slots=True)
+class _Classes:
+    """How well each class is known, and of how many clips that was found: (c,), NaN of a class without a clip.
+
+    `what` names the measure, `mean` the metric that is its mean over classes.
+    """
+
+    what: str
+    mean: str
+    values: npt.NDArray[np.float64]
+    totals: npt.NDArray[np.int64]
 
 
-def _ranking(recalls: npt.NDArray[np.float64], totals: npt.NDArray[np.int64], *, worst: bool) -> npt.NDArray[np.int64]:
+def _classes(scores: AnyScores) -> _Classes:
+    match scores:
+        case Scores():
+            counts = confusion_matrix(scores)
+            return _Classes("accuracy", "mean_per_class_acc", class_recalls(counts), counts.sum(axis=1))
+        case MultiScores():
+            return _Classes("average precision", "map_macro", class_precisions(scores), scores.labels.sum(axis=0))
+
+
+def _ranking(found: npt.NDArray[np.float64], totals: npt.NDArray[np.int64], *, worst: bool) -> npt.NDArray[np.int64]:
     """Return the numbers of the classes that have clips; of equals, the one with more clips says more and is first."""
-    order = np.lexsort((-totals, recalls if worst else -recalls))  # NaN comes last
-    return order[: int(np.isfinite(recalls).sum())]
+    order = np.lexsort((-totals, found if worst else -found))  # NaN comes last
+    return order[: int(np.isfinite(found).sum())]
 
 
-def per_class(scores: Scores, values: Values) -> bytes:
-    """Return the accuracy of every class that has clips, best first."""
-    recalls, totals = _recalls(scores)
-    order = _ranking(recalls, totals, worst=False)
+def per_class(scores: AnyScores, values: Values) -> bytes:
+    """Return the accuracy, or the average precision, of every class that has clips, best first."""
+    classes = _classes(scores)
+    order = _ranking(classes.values, classes.totals, worst=False)
     names = canvas.short_names(scores.class_names, max_chars=_NAME_CHARS)
     named = len(order) <= MAX_NAMED_CLASSES
     height_in = 1.9 + _ROW_IN * len(order) if named else 5.2
-    captions = [f"Dashed: the mean over classes, {with_interval(values, 'mean_per_class_acc')}."]
+    captions = [f"Dashed: the mean over classes, {with_interval(values, classes.mean)}."]
     if empty := len(names) - len(order):
         captions[0] += f" Not shown: classes without a clip in {scores.split} ({empty} of {len(names)})."
     if not named:
@@ -161,55 +189,50 @@ def per_class(scores: Scores, values: Values) -> bytes:
         fig = canvas.figure(
             8.0 if named else 9.5,
             height_in,
-            title="Accuracy of each class",
+            title=f"{classes.what.capitalize()} of each class",
             subtitle=_subtitle(scores, values),
             caption="\n".join(captions),
         )
         axes = fig.add_subplot()
         if named:
-            _class_bars(axes, order, names, recalls, totals)
-            axes.axvline(values["mean_per_class_acc"], color=GREY, linestyle="--", linewidth=1)
+            _class_bars(axes, order, names, classes)
+            axes.axvline(values[classes.mean], color=GREY, linestyle="--", linewidth=1)
         else:
-            _class_skyline(axes, recalls[order])
-            axes.axhline(values["mean_per_class_acc"], color=GREY, linestyle="--", linewidth=1)
+            _class_skyline(axes, classes.values[order], classes.what)
+            axes.axhline(values[classes.mean], color=GREY, linestyle="--", linewidth=1)
         return canvas.png(fig)
 
 
 def _class_bars(
-    axes: "Axes",
-    classes: Sequence[int] | npt.NDArray[np.int64],
-    names: Sequence[str],
-    recalls: npt.NDArray[np.float64],
-    totals: npt.NDArray[np.int64],
-    colour: str = BLUE,
+    axes: "Axes", shown: npt.NDArray[np.int64], names: Sequence[str], classes: _Classes, colour: str = BLUE
 ) -> None:
-    rows = np.arange(len(classes))
-    axes.barh(rows, recalls[classes], height=0.7, color=colour)
-    for row, k in enumerate(classes):
-        axes.text(1.02, row, f"{recalls[k]:.2f}", va="center", fontsize=8.5)
-        axes.text(1.12, row, f"n={totals[k]}", va="center", fontsize=8.5, color=GREY)
-    axes.set_yticks(rows, [names[k] for k in classes])
-    axes.set(xlim=(0, 1.2), ylim=(len(classes) - 0.4, -0.6), xlabel="accuracy")
+    rows = np.arange(len(shown))
+    axes.barh(rows, classes.values[shown], height=0.7, color=colour)
+    for row, k in enumerate(shown):
+        axes.text(1.02, row, f"{classes.values[k]:.2f}", va="center", fontsize=8.5)
+        axes.text(1.12, row, f"n={classes.totals[k]}", va="center", fontsize=8.5, color=GREY)
+    axes.set_yticks(rows, [names[int(k)] for k in shown])
+    axes.set(xlim=(0, 1.2), ylim=(len(shown) - 0.4, -0.6), xlabel=classes.what)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
     axes.spines["bottom"].set_bounds(0, 1)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
 
 
-def _class_skyline(axes: "Axes", recalls: npt.NDArray[np.float64]) -> None:
-    axes.bar(np.arange(len(recalls)), recalls, width=1.0, color=BLUE, edgecolor="white", linewidth=0.3)
-    axes.set(xlim=(-0.5, len(recalls) - 0.5), ylim=(0, 1), ylabel="accuracy", xlabel="classes, best first")
+def _class_skyline(axes: "Axes", found: npt.NDArray[np.float64], what: str) -> None:
+    axes.bar(np.arange(len(found)), found, width=1.0, color=BLUE, edgecolor="white", linewidth=0.3)
+    axes.set(xlim=(-0.5, len(found) - 0.5), ylim=(0, 1), ylabel=what, xlabel="classes, best first")
     axes.set_xticks([])
     axes.grid(axis="y")
 
 
-def best_worst(scores: Scores, values: Values) -> bytes:
+def best_worst(scores: AnyScores, values: Values) -> bytes:
     """Return the classes that the head knows best and worst, up to ten each, by name."""
-    recalls, totals = _recalls(scores)
+    classes = _classes(scores)
     names = canvas.short_names(scores.class_names, max_chars=_NAME_CHARS)
     # No class stands on both sides.
-    shown = min(_MAX_BEST, max(1, int(np.isfinite(recalls).sum()) // 2))
-    best, worst = (_ranking(recalls, totals, worst=side)[:shown] for side in (False, True))
+    shown = min(_MAX_BEST, max(1, int(np.isfinite(classes.values).sum()) // 2))
+    best, worst = (_ranking(classes.values, classes.totals, worst=side)[:shown] for side in (False, True))
     caption = canvas.number_note([names[k] for k in (*best, *worst)])
     with canvas.style():
         fig = canvas.figure(
@@ -220,8 +243,8 @@ def best_worst(scores: Scores, values: Values) -> bytes:
             caption=caption,
         )
         left, right = fig.subplots(1, 2)
-        for axes, classes, heading, colour in ((left, best, "best", BLUE), (right, worst, "worst first", RED)):
-            _class_bars(axes, classes, names, recalls, totals, colour)
+        for axes, numbers, heading, colour in ((left, best, "best", BLUE), (right, worst, "worst first", RED)):
+            _class_bars(axes, numbers, names, classes, colour)
             axes.set_title(heading, loc="left", fontsize=9.5, color=GREY)
         return canvas.png(fig)
 

@@ -9,17 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from actrec.console import say
+from actrec.metrics import classification, multi_label
 from actrec.metrics.classification import (
     TOP_K,
     Scores,
     chance_frac,
-    class_recalls,
     confusion_matrix,
     predicted_classes,
     ratio,
     top_classes,
     true_ranks,
 )
+from actrec.metrics.multi_label import MultiScores, chance_map, class_f1, said_classes
+from actrec.metrics.summary import AnyScores
 from actrec.report.cells import csv_text, text_cell
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ MetricsTree = Mapping[str, Mapping[str, Mapping[str, float | int]]]
 _MAX_PAIRS = 100
 _PLAIN_COLUMNS = 160
 _INTERVAL_CHARS = len("[0.123–0.456]")
+_NONE = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,44 +60,49 @@ def _mistakes(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return confusion - np.diag(np.diag(confusion))
 
 
-def predictions_csv(all_scores: Iterable[Scores]) -> str:
+def predictions_csv(all_scores: Iterable[AnyScores]) -> str:
     """Return a row a clip: what it is, what the head says, and how the true class fared.
 
     `rank_of_true` is 1 if right. `top5` is `name:prob|…`, likeliest first, where a name's own \\ and | stand as \\\\
     and \\|. A name that a spreadsheet would take for a formula begins with ' (`cells.read_cell` takes it off).
+
+    Of a head whose clips may have several classes, `true` and `predicted` are all of them, written `name|name`, with
+    every class of a probability of 0.5 and more as predicted; `prob` is the highest; `true_prob` and `rank_of_true` are
+    empty.
     """
     header = ("clip_id", "path", "split", "group", "head", "true", "predicted", "prob", "true_prob", "rank_of_true")
     return csv_text((*header, "top5"), (row for scores in all_scores for row in _prediction_rows(scores)))
 
 
-def _prediction_rows(scores: Scores) -> Iterator[Sequence[str | int]]:
+def _prediction_rows(scores: AnyScores) -> Iterator[Sequence[str | int]]:
     names = scores.class_names
     blank = ("",) * len(scores.clip_ids)
-    columns = zip(
-        scores.clip_ids,
-        scores.paths or blank,
-        scores.groups or blank,
-        scores.labels.tolist(),
-        true_ranks(scores).tolist(),
-        top_classes(scores, TOP_K).tolist(),
-        scores.probs,
-        strict=True,
-    )
-    for clip_id, path, group, label, rank, best, probs in columns:
-        top = "|".join(f"{_escape(names[k])}:{probs[k]:.4f}" for k in best)
-        yield (
-            text_cell(clip_id),
-            text_cell(path),
-            scores.split,
-            text_cell(group),
-            scores.head,
-            text_cell(names[label]),
-            text_cell(names[best[0]]),
-            _number(probs[best[0]]),
-            _number(probs[label]),
-            rank,
-            text_cell(top),
-        )
+    best = top_classes(scores, TOP_K).tolist()
+    clips = zip(scores.clip_ids, scores.paths or blank, scores.groups or blank, strict=True)
+    for clip, answer, top, probs in zip(clips, _answers(scores), best, scores.probs, strict=True):
+        clip_id, path, group = map(text_cell, clip)
+        true, predicted, true_prob, rank = answer
+        listed = "|".join(f"{_escape(names[k])}:{probs[k]:.4f}" for k in top)
+        said = (text_cell(true), text_cell(predicted), _number(probs[top[0]]), true_prob, rank)
+        yield (clip_id, path, scores.split, group, scores.head, *said, text_cell(listed))
+
+
+def _answers(scores: AnyScores) -> Iterator[tuple[str, str, str, str | int]]:
+    """Yield of each clip what is true, what is said, the probability of the true class, and its rank."""
+    names = scores.class_names
+    match scores:
+        case Scores():
+            own = scores.probs[np.arange(len(scores.labels)), scores.labels]
+            ranks, said = true_ranks(scores).tolist(), predicted_classes(scores).tolist()
+            for label, guess, prob, rank in zip(scores.labels.tolist(), said, own, ranks, strict=True):
+                yield names[label], names[guess], _number(prob), rank
+        case MultiScores():
+            for labels, guesses in zip(scores.labels, said_classes(scores), strict=True):
+                yield _joined(names, labels), _joined(names, guesses), "", ""
+
+
+def _joined(names: Sequence[str], chosen: npt.NDArray[np.generic]) -> str:
+    return "|".join(_escape(name) for name, is_chosen in zip(names, chosen, strict=True) if is_chosen)
 
 
 def _escape(name: str) -> str:
@@ -105,25 +113,35 @@ def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.6f}"
 
 
-def per_class_csv(all_scores: Iterable[Scores]) -> str:
+def per_class_csv(all_scores: Iterable[AnyScores]) -> str:
     """Return a row a class, in the order of their numbers.
 
-    Empty cells: recall and most_confused_with where the class has no true clip, precision where nothing was taken for
-    it, f1 where both hold. most_confused_with is what its wrong clips were most often taken for.
+    Empty cells: recall, ap and most_confused_with where the class has no true clip, precision where nothing was taken
+    for it, f1 where both hold. most_confused_with is what its wrong clips were most often taken for; where clips may
+    have several classes it is empty too, and a class is taken as said from a probability of 0.5 on. ap is the average
+    precision.
     """
     header = ("split", "head", "class_number", "class", "num_clips", "precision", "recall", "f1", "most_confused_with")
-    return csv_text(header, (row for scores in all_scores for row in _class_rows(scores)))
+    return csv_text((*header, "ap"), (row for scores in all_scores for row in _class_rows(scores)))
 
 
-def _class_rows(scores: Scores) -> Iterator[Sequence[str | int]]:
-    confusion = confusion_matrix(scores)
-    hits, actual, taken = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    precision, recall, f1 = ratio(hits, taken), class_recalls(confusion), ratio(2 * hits, actual + taken)
-    wrong = _mistakes(confusion)
-    for k, name in enumerate(scores.class_names):
-        rival = text_cell(scores.class_names[int(wrong[k].argmax())]) if wrong[k].any() else ""
-        numbers = (_number(precision[k]), _number(recall[k]), _number(f1[k]))
-        yield (scores.split, scores.head, k, text_cell(name), int(actual[k]), *numbers, rival)
+def _class_rows(scores: AnyScores) -> Iterator[Sequence[str | int]]:
+    match scores:
+        case Scores():
+            confusion = confusion_matrix(scores)
+            hits, actual, taken = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+            f1, ap = ratio(2 * hits, actual + taken), classification.class_precisions(scores)
+            wrong = _mistakes(confusion)
+            rivals = [scores.class_names[int(row.argmax())] if row.any() else "" for row in wrong]
+        case MultiScores():
+            said, true = said_classes(scores), scores.labels.astype(bool)
+            hits, actual, taken = (said & true).sum(axis=0), true.sum(axis=0), said.sum(axis=0)
+            f1, ap = class_f1(scores), multi_label.class_precisions(scores)
+            rivals = [""] * len(scores.class_names)
+    columns = zip(scores.class_names, actual, ratio(hits, taken), ratio(hits, actual), f1, rivals, ap, strict=True)
+    for k, (name, total, precision, recall, own_f1, rival, own_ap) in enumerate(columns):
+        numbers = (_number(precision), _number(recall), _number(own_f1))
+        yield (scores.split, scores.head, k, text_cell(name), int(total), *numbers, text_cell(rival), _number(own_ap))
 
 
 def confusion_csv(all_scores: Iterable[Scores]) -> str:
@@ -161,41 +179,63 @@ def with_interval(values: Mapping[str, float | int], name: str) -> str:
     return text
 
 
-def summary_table(all_scores: Iterable[Scores], metrics: MetricsTree) -> "Table":
-    """Return a row a split and head: the metrics, with intervals, beside the top1 of always the commonest class."""
+def summary_table(all_scores: Sequence[AnyScores], metrics: MetricsTree) -> "Table":
+    """Return a row a split and head: the metrics, with intervals, beside what an answer without looking would get.
+
+    That is the top1 of always the commonest class. Of a head whose clips may have several classes it is the mean
+    average precision of the same answer for all clips; a column of that metric is there if there is such a head.
+    """
     from rich.table import Table
 
     table = Table(title=None, box=None, pad_edge=False, header_style="bold")
     for name in ("split", "head"):
         table.add_column(name)
-    for name in ("clips", "chance", "top1", "top5", "mean per class", "F1", "loss"):
+    has_map = any(isinstance(scores, MultiScores) for scores in all_scores)
+    names = ["clips", "chance", "top1", "top5", "mean per class", *(["mAP"] if has_map else []), "F1", "loss"]
+    for name in names:
         # On a narrow terminal an interval goes whole to the next line.
-        width = _INTERVAL_CHARS if name in ("top1", "mean per class") else None
+        width = _INTERVAL_CHARS if name in ("top1", "mean per class", "mAP") else None
         table.add_column(name, justify="right", min_width=width)
     for scores in all_scores:
-        table.add_row(*_summary_cells(scores, metrics[scores.split][scores.head]))
+        cells = _cells(scores, metrics[scores.split][scores.head])
+        table.add_row(*(cells[name] for name in ("split", "head", *names)))
     return table
 
 
-def _summary_cells(scores: Scores, values: Mapping[str, float | int]) -> "list[RenderableType]":
+def _cells(scores: AnyScores, values: Mapping[str, float | int]) -> "dict[str, RenderableType]":
+    """Return the cells of a row by column."""
     from rich.text import Text
 
-    return [
+    common: dict[str, RenderableType] = {
         # Text: names are shown as they are, not read as markup.
-        Text(scores.split),
-        Text(scores.head),
-        str(values["num_clips"]),
-        f"{chance_frac(scores):.3f}",
-        Text(with_interval(values, "top1"), style="bold"),
-        # Of five classes or fewer, all are among the best five.
-        f"{values['top5']:.3f}" if len(scores.class_names) > TOP_K else "-",
-        Text(with_interval(values, "mean_per_class_acc")),
-        f"{values['f1_macro']:.3f}",
-        f"{values['loss']:.3f}",
-    ]
+        "split": Text(scores.split),
+        "head": Text(scores.head),
+        "clips": str(values["num_clips"]),
+        "F1": f"{values['f1_macro']:.3f}",
+        "loss": f"{values['loss']:.3f}",
+    }
+    match scores:
+        case Scores():
+            # Of five classes or fewer, all are among the best five.
+            top5 = f"{values['top5']:.3f}" if len(scores.class_names) > TOP_K else _NONE
+            return {
+                **common,
+                "chance": f"{chance_frac(scores):.3f}",
+                "top1": Text(with_interval(values, "top1"), style="bold"),
+                "top5": top5,
+                "mean per class": Text(with_interval(values, "mean_per_class_acc")),
+                "mAP": Text(with_interval(values, "map_macro")),
+            }
+        case MultiScores():
+            return {
+                **common,
+                **dict.fromkeys(("top1", "top5", "mean per class"), _NONE),
+                "chance": f"{chance_map(scores):.3f}",
+                "mAP": Text(with_interval(values, "map_macro"), style="bold"),
+            }
 
 
-def show_summary(all_scores: Sequence[Scores], metrics: MetricsTree) -> None:
+def show_summary(all_scores: Sequence[AnyScores], metrics: MetricsTree) -> None:
     """Print the summary to standard error: a table on a terminal, plain lines elsewhere."""
     from rich.console import Console
 
@@ -207,7 +247,7 @@ def show_summary(all_scores: Sequence[Scores], metrics: MetricsTree) -> None:
         say(summary_text(all_scores, metrics))
 
 
-def summary_text(all_scores: Iterable[Scores], metrics: MetricsTree) -> str:
+def summary_text(all_scores: Sequence[AnyScores], metrics: MetricsTree) -> str:
     """Return the summary as plain lines, for a log file or a pipe."""
     from rich.console import Console
 

@@ -1,16 +1,17 @@
 """Everything in results/ that follows from the scores."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from actrec.metrics.bootstrap import accuracy_intervals
-from actrec.metrics.classification import Scores, summarise
+from actrec.metrics.bootstrap import intervals
+from actrec.metrics.classification import Scores
+from actrec.metrics.summary import AnyScores, summarise
 from actrec.report import curves, plots, tables
 from actrec.store.files import write_atomic
 
 
 def metrics_tree(
-    all_scores: Iterable[Scores], *, bootstrap_samples: int, seed: int
+    all_scores: Iterable[AnyScores], *, bootstrap_samples: int, seed: int
 ) -> dict[str, dict[str, dict[str, float | int]]]:
     """Return {split: {head: {metric: value}}}, as metrics.json has it.
 
@@ -21,23 +22,25 @@ def metrics_tree(
     """
     tree: dict[str, dict[str, dict[str, float | int]]] = {}
     for scores in all_scores:
-        values = summarise(scores) | accuracy_intervals(scores, samples=bootstrap_samples, seed=seed)
+        values = summarise(scores) | intervals(scores, samples=bootstrap_samples, seed=seed)
         tree.setdefault(scores.split, {})[scores.head] = values
     return tree
 
 
 def results(
     folder: Path,
-    all_scores: Sequence[Scores],
+    all_scores: Sequence[AnyScores],
     *,
     metrics: tables.MetricsTree,
     history_csv: Path | None,
     select_on: str,
+    pictures: Mapping[str, bytes],
 ) -> None:
     """Write predictions.csv, per_class.csv, confusion.csv, confused_pairs.csv, confusion/*.csv and plots/*.png.
 
     confusion.csv has all splits and heads in one table; confusion/<split>_<head>.csv have one each, for DVC's
-    confusion template counts every row of a file. Pictures and tables there of an earlier run are removed.
+    confusion template counts every row of a file. Heads whose clips may have several classes have no confusions.
+    Pictures and tables there of an earlier run are removed.
 
     Args:
         folder: results/.
@@ -45,11 +48,14 @@ def results(
         metrics: What `metrics_tree` makes of them, for the headings.
         history_csv: What training wrote, None if there is nothing to draw.
         select_on: `<head>.<metric>`, the number that chose the best epoch.
+        pictures: More PNG files for plots/, by name.
     """
-    for name, text in _tables(all_scores).items():
+    with_one_class = [scores for scores in all_scores if isinstance(scores, Scores)]
+    for name, text in _tables(all_scores, with_one_class).items():
         write_atomic(folder / name, text)
-    _replace(folder / "confusion", {f"{s.split}_{s.head}.csv": tables.confusion_csv([s]).encode() for s in all_scores})
-    _replace(folder / "plots", _pictures(all_scores, metrics, history_csv, select_on))
+    confusions = {f"{s.split}_{s.head}.csv": tables.confusion_csv([s]).encode() for s in with_one_class}
+    _replace(folder / "confusion", confusions)
+    _replace(folder / "plots", {**_pictures(all_scores, metrics, history_csv, select_on), **pictures})
 
 
 def run_costs(history_csv: Path) -> dict[str, float | int]:
@@ -67,17 +73,17 @@ def run_costs(history_csv: Path) -> dict[str, float | int]:
     }
 
 
-def _tables(all_scores: Sequence[Scores]) -> dict[str, str]:
+def _tables(all_scores: Sequence[AnyScores], with_one_class: Sequence[Scores]) -> dict[str, str]:
     return {
         "predictions.csv": tables.predictions_csv(all_scores),
         "per_class.csv": tables.per_class_csv(all_scores),
-        "confusion.csv": tables.confusion_csv(all_scores),
-        "confused_pairs.csv": tables.confused_pairs_csv(all_scores),
+        "confusion.csv": tables.confusion_csv(with_one_class),
+        "confused_pairs.csv": tables.confused_pairs_csv(with_one_class),
     }
 
 
 def _pictures(
-    all_scores: Sequence[Scores], metrics: tables.MetricsTree, history_csv: Path | None, select_on: str
+    all_scores: Sequence[AnyScores], metrics: tables.MetricsTree, history_csv: Path | None, select_on: str
 ) -> dict[str, bytes]:
     pictures = {
         f"{scores.split}_{scores.head}_{what}.png": content

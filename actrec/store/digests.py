@@ -9,14 +9,16 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 from actrec.console import progress, say
-from actrec.data.collect import Inspected
+from actrec.data.collect import Inspected, Sound, silent
+from actrec.data.problems import Problems
+from actrec.data.sounds import sounds_beside
 from actrec.errors import UserError
 from actrec.media.facts import MediaFacts
 from actrec.media.probe import probe
@@ -152,6 +154,28 @@ def _sha256(path: Path) -> str:
 
 def _unreadable(path: Path, error: OSError) -> UserError:
     return UserError(f"{path}: cannot be read ({error.strerror}). Check its permissions and the disk, then run again.")
+
+
+def inspect_clips(
+    found: Mapping[str, Path], *, root: Path, memory: Memory, problems: Problems
+) -> tuple[dict[str, Inspected], dict[str, Sound]]:
+    """Return digest and header of each file, and the sound file beside each that is silent; both by the rows' paths.
+
+    Args:
+        found: Where the file of each path is.
+        root: The data root.
+        memory: What earlier runs found out.
+        problems: Receives sound files that must not be read.
+
+    Raises:
+        UserError: if there are such, or a file cannot be read.
+    """
+    files = inspect_files(found.values(), memory=memory)
+    by_path = {path: files[file] for path, file in found.items()}
+    beside = sounds_beside({path: found[path] for path in silent(by_path)}, root=root, problems=problems)
+    problems.stop_if_any()
+    sounds = inspect_files(beside.values(), memory=memory)
+    return by_path, {path: Sound(file.relative_to(root).as_posix(), sounds[file]) for path, file in beside.items()}
 
 
 def inspect_files(paths: Iterable[Path], *, memory: Memory) -> dict[Path, Inspected]:

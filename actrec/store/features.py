@@ -14,40 +14,48 @@ import numpy as np
 from actrec.errors import UserError
 from actrec.store.files import disk_full, publish
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def feature_identity(
     *,
     backbones: Mapping[str, Any],
     weights_sha256: Mapping[str, str],
-    clip_spec: Mapping[str, Any],
+    specs: Mapping[str, Mapping[str, Any]],
     features: Mapping[str, Any],
     compute: Mapping[str, Any],
     seed: int,
 ) -> dict[str, Any]:
-    """Return all that decides a feature besides the clip and the code; what has no influence is left out.
+    """Return {modality: all that decides its features besides the clip and the code}, without what has no influence.
 
     Args:
         backbones: The section `model.backbones`.
         weights_sha256: Of each backbone's weights, "" for random ones.
-        clip_spec: How clips were cut.
+        specs: How the clips of each modality were made.
         features: The section `features`.
         compute: The section `compute`.
         seed: Of random weights and random views.
     """
-    is_random = features["views"] > 1 or not all(weights_sha256.values())
+    has_random_views = features["views"] > 1
     return {
-        "backbones": {m: {k: v for k, v in b.items() if k != "weights"} for m, b in backbones.items()},
-        "weights_sha256": dict(weights_sha256),
-        "clip_spec": dict(clip_spec),
-        "views": features["views"],
-        "augment": features["augment"] if features["views"] > 1 else None,
-        "precision": features["precision"],
-        "batch_size": features["batch_size"],
-        "compute": dict(compute),
-        "seed": seed if is_random else None,
+        modality: {
+            "backbone": backbone if not weights_sha256[modality] else _without_weights(backbone),
+            "weights_sha256": weights_sha256[modality],
+            "spec": dict(specs[modality]),
+            "views": features["views"],
+            "augment": features["augment"][modality] if has_random_views else None,
+            "precision": features["precision"],
+            "batch_size": features["batch_size"],
+            "compute": dict(compute),
+            "seed": seed if has_random_views or not weights_sha256[modality] else None,
+        }
+        for modality, backbone in backbones.items()
     }
+
+
+def _without_weights(backbone: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out where the weights came from: their digest says which they are."""
+    return {key: value for key, value in backbone.items() if key != "weights"}
 
 
 def write_features(
@@ -56,6 +64,7 @@ def write_features(
     identity: Mapping[str, Any],
     clip_ids: Sequence[str],
     plain: Mapping[str, np.ndarray],
+    present: Mapping[str, np.ndarray],
     augmented_ids: Sequence[str],
     augmented: Mapping[str, np.ndarray],
 ) -> None:
@@ -65,7 +74,8 @@ def write_features(
         path: The file.
         identity: What made the features: weights, preprocessing, precision, views. `CachedFeatures` compares it.
         clip_ids: Of the rows of `plain`.
-        plain: {modality: float (clips, clips_per_video, N, D)}.
+        plain: {modality: float (clips, views, N, D)}.
+        present: {modality: bool (clips,)}: the rows of `plain` and `augmented` that hold anything.
         augmented_ids: Of the rows of `augmented`: the training clips.
         augmented: {modality: float (training clips, random views, N, D)}.
     """
@@ -78,7 +88,7 @@ def write_features(
             file.attrs["modalities"] = json.dumps(sorted(plain))
             for name, ids in (("clip_ids", clip_ids), ("augmented_ids", augmented_ids)):
                 file.create_dataset(name, data=list(ids), dtype=h5py.string_dtype(), track_times=False)
-            for group, arrays in (("plain", plain), ("augmented", augmented)):
+            for group, arrays in (("plain", plain), ("present", present), ("augmented", augmented)):
                 for modality, values in sorted(arrays.items()):
                     file.create_dataset(f"{group}/{modality}", data=values, track_times=False)
         # After a full disk HDF5 may close a file that opens cleanly with datasets missing: look before it has its name.
@@ -114,13 +124,14 @@ class CachedFeatures:
                 ids = {name: [str(v) for v in content[name].asstr()[:]] for name in ("clip_ids", "augmented_ids")}
                 self.modalities: list[str] = json.loads(str(file.attrs["modalities"]))
                 self._plain = {m: content[f"plain/{m}"][:] for m in self.modalities}
+                self._present = {m: content[f"present/{m}"][:] for m in self.modalities}
                 self._augmented = {m: content[f"augmented/{m}"][:] for m in self.modalities}
         except (OSError, RuntimeError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{path}: not a whole feature file ({error}). Make it again: dvc repro -f features"
             ) from None
         self._rows = {name: {clip_id: row for row, clip_id in enumerate(values)} for name, values in ids.items()}
-        counts = {len(ids["clip_ids"]), *(len(v) for v in self._plain.values())}
+        counts = {len(ids["clip_ids"]), *(len(v) for part in (self._plain, self._present) for v in part.values())}
         if len(counts) != 1 or {len(v) for v in self._augmented.values()} - {len(ids["augmented_ids"])}:
             raise UserError(f"{path}: rows are missing. Make it again: dvc repro -f features")
 
@@ -131,23 +142,35 @@ class CachedFeatures:
         """Return a digest of all views of these clips, and of what made them."""
         digest = sha256(repr((self.identity, list(clip_ids))).encode())
         for modality in self.modalities:
-            for values in (self.plain(modality, clip_ids), self.augmented(modality, clip_ids)):
+            arrays = (f(modality, clip_ids) for f in (self.plain, self.present, self.augmented))
+            for values in arrays:
                 digest.update(repr(values.shape).encode() + values.tobytes())
         return digest.hexdigest()
 
     def plain(self, modality: str, clip_ids: Sequence[str]) -> np.ndarray:
-        """Return the plain views of these clips, float32 (n, clips_per_video, N, D).
+        """Return the plain views of these clips, float32 (n, views, N, D).
 
         Raises:
             UserError: if a clip is not in the file.
         """
+        return self._plain[modality][self._rows_of(clip_ids)].astype(np.float32)
+
+    def present(self, modality: str, clip_ids: Sequence[str]) -> np.ndarray:
+        """Return which of these clips have the modality, bool (n,); the features of the others are zeros.
+
+        Raises:
+            UserError: if a clip is not in the file.
+        """
+        return self._present[modality][self._rows_of(clip_ids)]
+
+    def _rows_of(self, clip_ids: Sequence[str]) -> list[int]:
         rows = self._rows["clip_ids"]
         if missing := [clip_id for clip_id in clip_ids if clip_id not in rows]:
             raise UserError(
                 f"{self._path}: made before {len(missing)} of the clips were there ({', '.join(missing[:3])} …). "
                 "Make it again: dvc repro features"
             )
-        return self._plain[modality][[rows[clip_id] for clip_id in clip_ids]].astype(np.float32)
+        return [rows[clip_id] for clip_id in clip_ids]
 
     def augmented(self, modality: str, clip_ids: Sequence[str]) -> np.ndarray:
         """Return the random views of these clips, float32 (n, random views, N, D); clips outside train have none."""

@@ -6,7 +6,7 @@ there before, on the store, on the number of workers, or on who was killed when.
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -37,7 +37,8 @@ class Job:
 class Maker:
     """How the items of a stage are made. The functions belong to modules, since they run in other processes.
 
-    `make` turns a job's argument into the bytes of its file; `pack` turns {clip id: such a file} into those of a shard;
+    `make` turns a job's argument into the bytes of its file; none mean that there is nothing to make of it, a result
+    like any other, and `nothing` is the word for that. `pack` turns {clip id: such a file} into the bytes of a shard;
     `version` is that of their code, and `preload` names the slow imports of both.
     """
 
@@ -48,18 +49,37 @@ class Maker:
     version: str
     timeout_s: float
     preload: tuple[str, ...]
+    nothing: str = "empty"
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What `build` did: how many items it computed anew, how many of them at the second attempt, and what failed."""
+    """What `build` did: how many items it computed anew, how many of them at the second attempt, and what failed.
+
+    `absent` says of each clip that has no item why: what `build` was told, what failed, and what was empty.
+    """
 
     computed: int
     retried: int
     failed: list[Outcome]
+    absent: dict[str, str]
+
+    def news(self) -> str:
+        """Return what a stage says of its work: how many items it decoded now, and how many at the second attempt."""
+        again = f" ({self.retried} at the second attempt)" if self.retried else ""
+        return f"{self.computed} of them decoded now{again}"
 
 
-def build(out: Path, jobs: Sequence[Job], maker: Maker, *, about: dict[str, Any], store: Store, workers: int) -> Built:
+def build(
+    out: Path,
+    jobs: Sequence[Job],
+    maker: Maker,
+    *,
+    about: dict[str, Any],
+    store: Store,
+    workers: int,
+    absent: Mapping[str, str] | None = None,
+) -> Built:
     """Make the folder `out` with the items of `jobs` and an index, and return what became of them.
 
     Args:
@@ -69,6 +89,8 @@ def build(out: Path, jobs: Sequence[Job], maker: Maker, *, about: dict[str, Any]
         about: What the index says besides the list of clips.
         store: Where finished items are kept.
         workers: Processes at a time; no result depends on it.
+        absent: Clips without a job, and why. Then the index has a list of all that are not in the folder, and why;
+            None leaves it out.
 
     Raises:
         UserError: if the disk is full.
@@ -78,7 +100,12 @@ def build(out: Path, jobs: Sequence[Job], maker: Maker, *, about: dict[str, Any]
     missing = {job.key: job for job in jobs if found[job.key] is None}
     outcomes = _compute([_Task(store.root, maker, job) for job in missing.values()], maker, workers)
     found |= {key: store.find(maker.stage, key) for key in missing}
-    entries = {job.clip_id: entry for job in jobs if (entry := found[job.key])}
+    entries = {job.clip_id: entry for job in jobs if (entry := found[job.key]) and entry.size_bytes}
+    keys_failed = {outcome.item.job.key: outcome for outcome in outcomes if outcome.reason}
+    # Several clips may share a key (the same bytes under two names): each is reported.
+    failed = [_of_clip(keys_failed[job.key], job) for job in jobs if job.key in keys_failed]
+    empty = {job.clip_id: maker.nothing for job in jobs if (entry := found[job.key]) and not entry.size_bytes}
+    all_absent = {**(absent or {}), **empty, **{outcome.item.clip_id: outcome.reason for outcome in failed}}
     fresh = out.with_name(f".{out.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -88,15 +115,15 @@ def build(out: Path, jobs: Sequence[Job], maker: Maker, *, about: dict[str, Any]
     else:
         files = _place_singly(fresh, entries, maker.suffix)
     clips = {clip_id: {"file": files[clip_id], "sha256": entry.sha256} for clip_id, entry in entries.items()}
-    write_index(fresh, {"enabled": True, "sharded": is_sharded, **about, "clips": clips})
+    listed = {} if absent is None else {"absent": all_absent}
+    write_index(fresh, {"enabled": True, "sharded": is_sharded, **about, "clips": clips, **listed})
     shutil.rmtree(out, ignore_errors=True)
     fresh.rename(out)
-    keys_failed = {outcome.item.job.key: outcome for outcome in outcomes if outcome.reason}
     return Built(
         computed=len(missing) - len(keys_failed),
         retried=sum(outcome.attempts > 1 and not outcome.reason for outcome in outcomes),
-        # Several clips may share a key (the same bytes under two names): each is reported.
-        failed=[_of_clip(keys_failed[job.key], job) for job in jobs if job.key in keys_failed],
+        failed=failed,
+        absent=all_absent,
     )
 
 

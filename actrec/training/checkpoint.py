@@ -10,36 +10,45 @@ import torch
 
 from actrec.errors import UserError
 from actrec.media.clip import ClipSpec
+from actrec.media.sound import SoundSpec
 from actrec.models.recogniser import Recogniser, build
 from actrec.store.files import write_atomic
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A model with all that using it takes: its own description, class names, and how clips are cut for it.
 
-    `typical_s` is the median duration of the training clips: long videos are looked at in windows of it.
+    `model` is the section of params.yaml with weights that need not be looked up. `clip_spec` and `sound_spec` are None
+    of what the model neither sees nor hears. `typical_s` is the median duration of the training clips: long videos are
+    looked at in windows of it.
     """
 
     model: dict[str, Any]
     classes: dict[str, tuple[str, ...]]
-    clip_spec: ClipSpec
+    multi_label: tuple[str, ...]
+    clip_spec: ClipSpec | None
+    sound_spec: SoundSpec | None
     typical_s: float
     weights_sha256: dict[str, str]
     channels_last: bool
     seed: int
     epoch: int
 
+    @property
+    def input_px(self) -> int | None:
+        """The size of the pictures that it takes; None if it takes none."""
+        return self.model["backbones"].get("rgb", {}).get("input_px")
+
     def rebuild(self, state: Mapping[str, torch.Tensor]) -> Recogniser:
         """Return the trained model; no weights are looked up."""
-        bare = {m: {**b, "weights": {"kind": "none"}} for m, b in self.model["backbones"].items()}
-        spec = {**self.model, "backbones": bare}
         model = build(
-            spec,
+            self.model,
             classes=self.classes,
-            clip_frames=self.clip_spec.clip_frames,
+            multi_label=self.multi_label,
+            clip_frames=self.clip_spec.clip_frames if self.clip_spec else 0,
             channels_last=self.channels_last,
             seed=self.seed,
         )
@@ -70,7 +79,9 @@ def load_model(path: Path) -> tuple[Recogniser, Checkpoint]:
             **{
                 **about,
                 "classes": {head: tuple(names) for head, names in about["classes"].items()},
-                "clip_spec": ClipSpec(**about["clip_spec"]),
+                "multi_label": tuple(about["multi_label"]),
+                "clip_spec": about["clip_spec"] and ClipSpec(**about["clip_spec"]),
+                "sound_spec": about["sound_spec"] and SoundSpec(**about["sound_spec"]),
             }
         )
         return checkpoint.rebuild(content["state_dict"]), checkpoint

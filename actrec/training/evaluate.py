@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lightning_fabric import Fabric
 
-from actrec.metrics.classification import Scores
+from actrec.metrics.summary import AnyScores
 from actrec.models.recogniser import Recogniser
 from actrec.training.checkpoint import Checkpoint
 from actrec.training.data import Inputs
@@ -15,7 +15,7 @@ from actrec.training.sources import Batches
 
 def score_splits(
     model: Recogniser, about: Checkpoint, inputs: Inputs, splits: Sequence[str], *, batch_size: int, fabric: Fabric
-) -> list[Scores]:
+) -> list[AnyScores]:
     """Return what each head says of the clips of each split, beside their labels.
 
     Args:
@@ -30,10 +30,9 @@ def score_splits(
         UserError: if a split has no clip, or none with a label for a head.
     """
     runner = fabric.setup_module(model)
-    input_px = about.model["backbones"]["rgb"]["input_px"]
-    scores = []
+    scores: list[AnyScores] = []
     for split in splits:
-        source = inputs.source(split, input_px=input_px, augment={}, seed=about.seed)
+        source = inputs.source(split, input_px=about.input_px, augment={}, seed=about.seed)
         probs = predict(runner, Batches(source), device=fabric.device, batch_size=batch_size)
         scores += scores_of(split, source, probs, about.classes)
     return scores

@@ -1,4 +1,4 @@
-"""Frozen backbones run once over every clip; what they say is kept clip by clip in the store.
+"""Frozen backbones run once over every clip; what they say is kept in the store, by clip and modality.
 
 A clip's features must not depend on which other clips are computed along with it, or a killed run would end with other
 numbers than an undisturbed one. So every batch has the same shape: the last one is filled up.
@@ -16,17 +16,15 @@ from lightning_fabric import Fabric
 from torch.utils.data import DataLoader, Dataset
 
 from actrec.console import progress
-from actrec.data.manifest import Clip
 from actrec.errors import UserError
-from actrec.media.clip import ClipFolder
 from actrec.models.recogniser import Recogniser
 from actrec.store.cas import Entry, Store, item_key
 from actrec.store.closure import code_version
 from actrec.store.features import write_features
 from actrec.training.data import Inputs
+from actrec.training.modalities import Modality, open_modalities
 from actrec.training.predict import to_device
 from actrec.training.randomness import generator
-from actrec.training.views import plain_view, random_view
 
 _STAGE = "features"
 
@@ -36,27 +34,25 @@ class Views:
     """Which views of each clip are looked at.
 
     Args:
-        random: How many random ones, for each of the stored clips of a video; 0 is the plain view alone.
-        input_px: What the backbone takes.
-        augment: See `random_view`.
+        modality: Its name, part of what random views are drawn by.
+        reader: Gives them.
+        random: How many random ones, for each of the stored views of a clip; 0 is the plain ones alone.
         seed: Of the random ones.
     """
 
+    modality: str
+    reader: Modality
     random: int
-    input_px: int
-    augment: Mapping[str, float]
     seed: int
 
-    def of(self, clip_id: str, stored: torch.Tensor) -> torch.Tensor:
-        """Return uint8 views (views, T, S, S, 3) of a stored clip (clips_per_video, T, H, W, 3)."""
+    def of(self, clip_id: str) -> torch.Tensor:
+        """Return the views (views, …) of a clip."""
         if not self.random:
-            return plain_view(stored, input_px=self.input_px)
+            return self.reader.plain(clip_id)
         return torch.stack(
             [
-                random_view(
-                    clip, generator(self.seed, "cached view", clip_id, i, j), input_px=self.input_px, **self.augment
-                )
-                for i, clip in enumerate(stored)
+                self.reader.random(clip_id, generator(self.seed, "cached view", self.modality, clip_id, i, j), view=i)
+                for i in range(len(self.reader.absent()))
                 for j in range(self.random)
             ]
         )
@@ -69,10 +65,10 @@ def cache_features(
     *,
     identity: Mapping[str, Any],
     views: int,
-    augment: Mapping[str, float],
+    augment: Mapping[str, Mapping[str, Any]],
     precision: str,
     batch_size: int,
-    input_px: int,
+    input_px: int | None,
     seed: int,
     fabric: Fabric,
     store: Store,
@@ -85,49 +81,46 @@ def cache_features(
         inputs: The clips.
         identity: See `feature_identity`.
         views: The plain one and views - 1 random ones.
-        augment: Of the random ones, see `random_view`.
+        augment: Of the random ones, a modality.
         precision: bf16 features are kept as float16, others as float32.
         batch_size: Views at a time.
-        input_px: What the backbone takes.
+        input_px: What the rgb backbone takes; None without one.
         seed: Of the random views.
         fabric: Device and precision.
         store: Where features are kept clip by clip.
     """
     dtype = np.float16 if precision == "bf16" else np.float32
-    every, train = list(inputs.manifest.clips), inputs.manifest.of_split("train")
+    every = [clip.clip_id for clip in inputs.manifest.clips]
+    train = [clip.clip_id for clip in inputs.manifest.of_split("train")]
     runner: Any = fabric.setup_module(model.eval())
-    runner.mark_forward_method("tokens")
+    runner.mark_forward_method("tokens_of")
+    readers = open_modalities(inputs.folders, input_px=input_px, augment=augment)
 
-    def features_of(clips: Sequence[Clip], random: int) -> dict[str, np.ndarray]:
-        wanted = Views(random, input_px, augment, seed)
-        return extract(
-            runner,
-            clips,
-            inputs.clips,
-            wanted,
-            identity=identity,
-            batch_size=batch_size,
-            dtype=dtype,
-            device=fabric.device,
-            store=store,
-        )
+    how: dict[str, Any] = {"batch_size": batch_size, "dtype": dtype, "device": fabric.device, "store": store}
 
-    plain = features_of(every, 0)
-    random = features_of(train, views - 1) if views > 1 else {m: v[: len(train), :0] for m, v in plain.items()}
+    def features_of(modality: str, clip_ids: Sequence[str], random: int) -> np.ndarray:
+        views_of = Views(modality, readers[modality], random, seed)
+        return extract(runner, clip_ids, views_of, identity=identity[modality], **how)
+
+    plain = {m: features_of(m, every, 0) for m in readers}
+    if views > 1:
+        random = {m: features_of(m, train, views - 1) for m in readers}
+    else:
+        random = {m: values[: len(train), :0] for m, values in plain.items()}
     write_features(
         path,
         identity=identity,
-        clip_ids=[clip.clip_id for clip in every],
+        clip_ids=every,
         plain=plain,
-        augmented_ids=[clip.clip_id for clip in train],
+        present={m: np.array([clip_id in reader.digests for clip_id in every]) for m, reader in readers.items()},
+        augmented_ids=train,
         augmented=random,
     )
 
 
 def extract(
     model: Any,
-    clips: Sequence[Clip],
-    folder: ClipFolder,
+    clip_ids: Sequence[str],
     views: Views,
     *,
     identity: Mapping[str, Any],
@@ -135,91 +128,83 @@ def extract(
     dtype: type[np.floating],
     device: torch.device,
     store: Store,
-) -> dict[str, np.ndarray]:
-    """Return {modality: features (clips, views, N, D)}, computing only what the store lacks.
+) -> np.ndarray:
+    """Return features (clips, views, N, D) of one modality, computing only what the store lacks; zeros for no input.
 
     Args:
         model: A `Recogniser` set up by Fabric, in evaluation mode.
-        clips: The rows.
-        folder: Holds their tensors.
+        clip_ids: The rows.
         views: Of each clip.
-        identity: All that decides a feature besides the clip's tensor and the code.
+        identity: All that decides a feature besides the clip's array and the code.
         batch_size: Views at a time.
         dtype: In which they are kept.
         device: Where the model is.
         store: Where features are kept.
 
     Raises:
-        UserError: if a feature is not a number, or too large for `dtype`.
+        UserError: if no clip has the modality, or a feature is not a number or too large for `dtype`.
     """
-    version = code_version("actrec.training.extract", "torch", "torchvision")
-    settings = {**_settings(identity, views), "device": device.type}
-    keys = {clip.clip_id: item_key(version, settings, *_digests(clip, folder, views)) for clip in clips}
-    missing = [clip.clip_id for clip in clips if store.find(_STAGE, keys[clip.clip_id]) is None]
-    for clip_id, tokens in _compute(model, missing, folder, views, batch_size, device):
+    digests = views.reader.digests
+    having = [clip_id for clip_id in clip_ids if clip_id in digests]
+    if not having:
+        raise UserError(f"no clip has {views.modality}: take it out of model.backbones, or look at sound.csv for why")
+    version = code_version("actrec.training.extract", "torch", "torchvision", "transformers")
+    settings = {"modality": views.modality, **_settings(identity, views), "device": device.type}
+    keys = {i: item_key(version, settings, digests[i], *([i] if views.random else [])) for i in having}
+    missing = [clip_id for clip_id in having if store.find(_STAGE, keys[clip_id]) is None]
+    for clip_id, tokens in _compute(model, missing, views, batch_size, device):
         content = io.BytesIO()
         with np.errstate(over="ignore"):  # told below, with the clip's name
-            arrays: dict[str, Any] = {modality: values.astype(dtype) for modality, values in tokens.items()}
-        if not all(np.isfinite(values).all() for values in arrays.values()):
+            values = tokens.astype(dtype)
+        if not np.isfinite(values).all():
             raise UserError(f"{clip_id}: its features are no numbers in {dtype.__name__}. Set features.precision: fp32")
-        np.savez(content, **arrays)
+        np.save(content, values)
         store.put(_STAGE, keys[clip_id], content.getvalue())
-    return _collect([store.find(_STAGE, keys[clip.clip_id]) for clip in clips])
+    return _collect(clip_ids, {clip_id: store.find(_STAGE, key) for clip_id, key in keys.items()})
 
 
 def _settings(identity: Mapping[str, Any], views: Views) -> dict[str, Any]:
     if views.random:
         return {**identity, "views": views.random}
     # A plain view stays what it is when random ones join it.
-    seed = None if all(identity["weights_sha256"].values()) else identity["seed"]
-    return {**identity, "views": 0, "augment": None, "seed": seed}
+    return {**identity, "views": 0, "augment": None, "seed": None if identity["weights_sha256"] else identity["seed"]}
 
 
-def _digests(clip: Clip, folder: ClipFolder, views: Views) -> list[str]:
-    # Random views are drawn by the clip's name.
-    return [folder.digests[clip.clip_id], *([clip.clip_id] if views.random else [])]
-
-
-def _collect(entries: Sequence[Entry | None]) -> dict[str, np.ndarray]:
-    rows: dict[str, list[np.ndarray]] = {}
-    for entry in entries:
-        assert entry is not None, "computed a moment ago"
-        with np.load(entry.path, allow_pickle=False) as item:
-            for modality in item.files:
-                rows.setdefault(modality, []).append(item[modality])
-    return {modality: np.stack(values) for modality, values in rows.items()}
+def _collect(clip_ids: Sequence[str], entries: Mapping[str, Entry | None]) -> np.ndarray:
+    found = {clip_id: np.load(entry.path, allow_pickle=False) for clip_id, entry in entries.items() if entry}
+    values = np.zeros((len(clip_ids), *next(iter(found.values())).shape), next(iter(found.values())).dtype)
+    for row, clip_id in enumerate(clip_ids):
+        if clip_id in found:
+            values[row] = found[clip_id]
+    return values
 
 
 def _compute(
-    model: Any,
-    clip_ids: Sequence[str],
-    folder: ClipFolder,
-    views: Views,
-    batch_size: int,
-    device: torch.device,
-) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    model: Any, clip_ids: Sequence[str], views: Views, batch_size: int, device: torch.device
+) -> Iterator[tuple[str, np.ndarray]]:
     if not clip_ids:
         return
-    per_clip = max(views.random, 1) * folder.spec.clips_per_video
+    per_clip = max(views.random, 1) * len(views.reader.absent())
     at_once = max(batch_size // per_clip, 1)
     chunks = [list(clip_ids[i : i + at_once]) for i in range(0, len(clip_ids), at_once)]
     padded = [chunk + [chunk[-1]] * (at_once - len(chunk)) for chunk in chunks]
     # One worker reads and crops the next batch while the backbone has this one.
-    loader = DataLoader(_Chunks(padded, folder, views), batch_size=None, num_workers=1 if len(padded) > 1 else 0)
-    for chunk, batch in zip(chunks, progress(loader, len(padded), _STAGE, "batches"), strict=True):
+    loader = DataLoader(_Chunks(padded, views), batch_size=None, num_workers=1 if len(padded) > 1 else 0)
+    label = f"{_STAGE} ({views.modality})"
+    for chunk, batch in zip(chunks, progress(loader, len(padded), label, "batches"), strict=True):
         with torch.inference_mode():
-            tokens = model.tokens(to_device({"rgb": batch}, device))
-        values = {m: v.float().unflatten(0, (at_once, per_clip)).cpu().numpy() for m, v in tokens.items()}
-        yield from ((clip_id, {m: v[i] for m, v in values.items()}) for i, clip_id in enumerate(chunk))
+            tokens = model.tokens_of(views.modality, to_device({"views": batch}, device)["views"])
+        values = tokens.float().unflatten(0, (at_once, per_clip)).cpu().numpy()
+        yield from zip(chunk, values, strict=False)
 
 
 class _Chunks(Dataset):
-    def __init__(self, chunks: Sequence[Sequence[str]], folder: ClipFolder, views: Views) -> None:
-        self._chunks, self._folder, self._views = chunks, folder, views
+    def __init__(self, chunks: Sequence[Sequence[str]], views: Views) -> None:
+        self._chunks, self._views = chunks, views
 
     def __len__(self) -> int:
         return len(self._chunks)
 
     def __getitem__(self, number: int) -> torch.Tensor:
-        """Return the views of a chunk's clips, uint8 (clips * views, T, S, S, 3)."""
-        return torch.cat([self._views.of(clip_id, self._folder[clip_id]) for clip_id in self._chunks[number]])
+        """Return the views of a chunk's clips (clips * views, …)."""
+        return torch.cat([self._views.of(clip_id) for clip_id in self._chunks[number]])

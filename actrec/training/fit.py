@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 
 from actrec.console import progress, say
 from actrec.errors import UserError
-from actrec.metrics.classification import summarise
+from actrec.metrics.summary import summarise
 from actrec.models.recogniser import Recogniser
 from actrec.training.device import peak_memory_mb, refuse_wrong_gradients
 from actrec.training.loss import Loss

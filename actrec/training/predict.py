@@ -22,7 +22,7 @@ def predict(model: Any, batches: Batches, *, device: torch.device, batch_size: i
     probs: dict[str, list[np.ndarray]] = {}
     for batch in batches.plain(batch_size=batch_size):
         for head, logits in model(to_device(batch, device)).items():
-            views = logits.float().softmax(dim=1).unflatten(0, (-1, batch["views"]))
+            views = model.to_probs(head, logits.float()).unflatten(0, (-1, batch["views"]))
             probs.setdefault(head, []).append(views.mean(dim=1).cpu().numpy())
     return {head: np.concatenate(parts) for head, parts in probs.items()}
 

@@ -3,29 +3,78 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
+from actrec.data.manifest import Clip, join_names
+from actrec.errors import UserError
 from actrec.metrics.classification import Scores
-from actrec.training.sources import NO_LABEL, Source
+from actrec.metrics.multi_label import MultiScores
+from actrec.metrics.summary import AnyScores
+from actrec.training.labels import NO_LABEL
+from actrec.training.sources import Source
 
 
 def scores_of(
     split: str, source: Source, probs: Mapping[str, np.ndarray], classes: Mapping[str, Sequence[str]]
-) -> list[Scores]:
-    """Return what each head says of the clips that have a label for it, beside that label."""
+) -> list[AnyScores]:
+    """Return what each head says of the clips that have a label for it, beside that label.
+
+    Clips of one sample become one row: their probabilities are averaged, the sample is its id, and path and group are
+    those of the first of them.
+
+    Raises:
+        UserError: if a head has no labelled clip, or the clips of a sample have different labels.
+    """
     return [_of_head(split, head, source, values, tuple(classes[head])) for head, values in probs.items()]
 
 
-def _of_head(split: str, head: str, source: Source, probs: np.ndarray, class_names: tuple[str, ...]) -> Scores:
+def _of_head(split: str, head: str, source: Source, probs: np.ndarray, class_names: tuple[str, ...]) -> AnyScores:
     labels = source.labels[head].numpy()
-    known = np.flatnonzero(labels != NO_LABEL).tolist()
-    clips = [source.clips[row] for row in known]
-    return Scores(
+    is_multi_label = labels.ndim == 2
+    known = np.flatnonzero((labels[:, 0] if is_multi_label else labels) != NO_LABEL).tolist()
+    rows = _by_sample(known, source.clips)
+    for own in rows:
+        if odd := [row for row in own[1:] if (labels[row] != labels[own[0]]).any()]:
+            raise _differ(head, [(source.clips[row], _text(labels[row], class_names)) for row in (own[0], odd[0])])
+    first = [own[0] for own in rows]
+    kind = MultiScores if is_multi_label else Scores
+    return kind(
         split=split,
         head=head,
-        clip_ids=tuple(clip.clip_id for clip in clips),
-        probs=probs[known],
-        labels=labels[known],
+        clip_ids=tuple(source.clips[row].sample or source.clips[row].clip_id for row in first),
+        probs=_averaged(probs, rows),
+        labels=labels[first].astype(np.int64),
         class_names=class_names,
-        paths=tuple(clip.path for clip in clips),
-        groups=tuple(clip.group for clip in clips),
+        paths=tuple(source.clips[row].path for row in first),
+        groups=tuple(source.clips[row].group for row in first),
     )
+
+
+def _by_sample(known: Sequence[int], clips: Sequence[Clip]) -> list[list[int]]:
+    """Return the rows of each sample, in the order of their first clips; a clip without one stands alone."""
+    rows: dict[tuple[bool, str], list[int]] = {}
+    for row in known:
+        clip = clips[row]
+        rows.setdefault((bool(clip.sample), clip.sample or clip.clip_id), []).append(row)
+    return list(rows.values())
+
+
+def _text(label: npt.NDArray[np.generic], class_names: Sequence[str]) -> str:
+    return join_names(class_names[int(k)] for k in (np.flatnonzero(label) if label.ndim else [label]))
+
+
+def _differ(head: str, found: Sequence[tuple[Clip, str]]) -> UserError:
+    told = ", ".join(f"'{text}' ({clip.clip_id})" for clip, text in found)
+    return UserError(
+        f"the clips of the sample '{found[0][0].sample}' are judged as one, but have different labels for {head}: "
+        f"{told}. Mend the labels, or data.reader.sample and sample_regex, which say what a sample is."
+    )
+
+
+def _averaged(probs: np.ndarray, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.floating]:
+    if not rows:
+        return probs[:0]
+    order = np.concatenate(rows)
+    starts = np.cumsum([0, *(len(own) for own in rows[:-1])])
+    counts = np.array([[len(own)] for own in rows], dtype=probs.dtype)
+    return np.add.reduceat(probs[order], starts, axis=0) / counts

@@ -11,13 +11,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from actrec.data.manifest import Clip
 from actrec.errors import UserError
-from actrec.media.clip import ClipFolder
 from actrec.store.features import CachedFeatures
+from actrec.training.modalities import Modality
 from actrec.training.randomness import derive, generator
-from actrec.training.views import plain_view, random_view
 
 Batch = dict[str, Any]
-NO_LABEL = -1
 
 
 class Source(Protocol):
@@ -39,24 +37,13 @@ class Source(Protocol):
         ...
 
 
-def label_tensors(clips: Sequence[Clip], classes: Mapping[str, Sequence[str]]) -> dict[str, torch.Tensor]:
-    """Return class numbers int64 (n,) a head; NO_LABEL where a clip has none."""
-    numbers = {head: {name: i for i, name in enumerate(names)} for head, names in classes.items()}
-    return {
-        head: torch.tensor([known.get(clip.labels.get(head, ""), NO_LABEL) for clip in clips])
-        for head, known in numbers.items()
-    }
-
-
 class LiveClips:
-    """Clips from the frames stage, cropped and mirrored on the fly.
+    """Clips from the stages before, with random views made on the fly.
 
     Args:
         clips: The rows.
-        folder: Holds their tensors.
+        modalities: How each is read.
         labels: See `label_tensors`.
-        input_px: What the backbone takes.
-        augment: min_area_frac and flip_prob, see `random_view`.
         seed: Of the random views.
     """
 
@@ -65,35 +52,42 @@ class LiveClips:
     def __init__(
         self,
         clips: Sequence[Clip],
-        folder: ClipFolder,
+        modalities: Mapping[str, Modality],
         labels: dict[str, torch.Tensor],
         *,
-        input_px: int,
-        augment: Mapping[str, float],
         seed: int,
     ) -> None:
         self.clips, self.labels = clips, labels
-        self._folder, self._input_px, self._augment, self._seed = folder, input_px, dict(augment), seed
+        self._modalities, self._seed = modalities, seed
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def training_batch(self, rows: np.ndarray, epoch: int) -> Batch:
-        """Return `rgb` uint8 (B, T, S, S, 3) and `labels`."""
-        return {"rgb": torch.stack([self._random(int(row), epoch) for row in rows]), "labels": _at(self.labels, rows)}
+        """Return {modality: (B, …)}, `present` {modality: bool (B,)} and `labels`."""
+        clip_ids = [self.clips[row].clip_id for row in rows]
+        views = {
+            modality: torch.stack([self._random(modality, reader, clip_id, epoch) for clip_id in clip_ids])
+            for modality, reader in self._modalities.items()
+        }
+        return {**views, "present": self._present(clip_ids), "labels": _at(self.labels, rows)}
 
     def plain_batch(self, rows: np.ndarray) -> Batch:
-        """Return `rgb` uint8 (B * views, T, S, S, 3), `views` and `labels` (B,)."""
-        clips = torch.stack(
-            [plain_view(self._folder[self.clips[row].clip_id], input_px=self._input_px) for row in rows]
-        )
-        return {"rgb": clips.flatten(0, 1), "views": clips.shape[1], "labels": _at(self.labels, rows)}
+        """Return {modality: (B * views, …)}, `present` {modality: bool (B * views,)}, `views` and `labels` (B,)."""
+        clip_ids = [self.clips[row].clip_id for row in rows]
+        views = {
+            modality: torch.stack([reader.plain(i) if i in reader.digests else reader.absent() for i in clip_ids])
+            for modality, reader in self._modalities.items()
+        }
+        return {**_aligned(views, self._present(clip_ids)), "labels": _at(self.labels, rows)}
 
-    def _random(self, row: int, epoch: int) -> torch.Tensor:
-        clip_id = self.clips[row].clip_id
-        rng = generator(self._seed, "view", epoch, clip_id)
-        stored = self._folder[clip_id]
-        return random_view(stored[rng.integers(len(stored))], rng, input_px=self._input_px, **self._augment)
+    def _random(self, modality: str, reader: Modality, clip_id: str, epoch: int) -> torch.Tensor:
+        if clip_id not in reader.digests:
+            return reader.absent()[0]
+        return reader.random(clip_id, generator(self._seed, "view", modality, epoch, clip_id))
+
+    def _present(self, clip_ids: Sequence[str]) -> dict[str, torch.Tensor]:
+        return {m: torch.tensor([i in reader.digests for i in clip_ids]) for m, reader in self._modalities.items()}
 
 
 class CachedTokens:
@@ -110,7 +104,8 @@ class CachedTokens:
         ids = [clip.clip_id for clip in clips]
         self.clips, self.labels, self._seed = clips, labels, seed
         plain = {m: torch.from_numpy(features.plain(m, ids)) for m in features.modalities}
-        self._num_plain = next(iter(plain.values())).shape[1]
+        self._present = {m: torch.from_numpy(features.present(m, ids)) for m in features.modalities}
+        self._num_plain = {m: values.shape[1] for m, values in plain.items()}
         # {modality: (clips, views, N, D)}, the plain ones first
         self._views = {m: torch.cat([v, torch.from_numpy(features.augmented(m, ids))], dim=1) for m, v in plain.items()}
 
@@ -118,17 +113,33 @@ class CachedTokens:
         return len(self.clips)
 
     def training_batch(self, rows: np.ndarray, epoch: int) -> Batch:
-        """Return `tokens` {modality: (B, N, D)} and `labels`."""
-        chance = np.random.default_rng(derive(self._seed, "view", epoch)).random(len(self.clips))[rows]
-        clips, chance = torch.from_numpy(rows), torch.from_numpy(chance)
-        tokens = {m: views[clips, (chance * views.shape[1]).long()] for m, views in self._views.items()}
-        return {"tokens": tokens, "labels": _at(self.labels, rows)}
+        """Return `tokens` {modality: (B, N, D)}, `present` {modality: bool (B,)} and `labels`."""
+        clips = torch.from_numpy(rows)
+        tokens = {
+            modality: views[clips, (self._chance(modality, epoch)[clips] * views.shape[1]).long()]
+            for modality, views in self._views.items()
+        }
+        present = {modality: there[clips] for modality, there in self._present.items()}
+        return {"tokens": tokens, "present": present, "labels": _at(self.labels, rows)}
 
     def plain_batch(self, rows: np.ndarray) -> Batch:
-        """Return `tokens` {modality: (B * views, N, D)}, `views` and `labels` (B,)."""
+        """Return `tokens` {modality: (B * views, N, D)}, `present` likewise, `views` and `labels` (B,)."""
         clips = torch.from_numpy(rows)
-        tokens = {m: views[clips, : self._num_plain].flatten(0, 1) for m, views in self._views.items()}
-        return {"tokens": tokens, "views": self._num_plain, "labels": _at(self.labels, rows)}
+        views = {m: values[clips, : self._num_plain[m]] for m, values in self._views.items()}
+        batch = _aligned(views, {m: there[clips] for m, there in self._present.items()})
+        tokens = {m: batch.pop(m) for m in views}
+        return {"tokens": tokens, **batch, "labels": _at(self.labels, rows)}
+
+    def _chance(self, modality: str, epoch: int) -> torch.Tensor:
+        rng = np.random.default_rng(derive(self._seed, "view", modality, epoch))
+        return torch.from_numpy(rng.random(len(self.clips)))
+
+
+def _aligned(views: Mapping[str, torch.Tensor], present: Mapping[str, torch.Tensor]) -> Batch:
+    """Return plain views {modality: (B, views, …)} as rows: a modality with a single view meets each of the others'."""
+    count = max(values.shape[1] for values in views.values())
+    rows = {m: values.expand(-1, count, *values.shape[2:]).flatten(0, 1) for m, values in views.items()}
+    return {**rows, "present": {m: there.repeat_interleave(count) for m, there in present.items()}, "views": count}
 
 
 def _at(labels: dict[str, torch.Tensor], rows: np.ndarray) -> dict[str, torch.Tensor]:

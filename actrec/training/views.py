@@ -40,6 +40,45 @@ def random_view(
     return jitter_color(view, rng.uniform(1 - color_jitter, 1 + color_jitter, size=3)) if color_jitter else view
 
 
+def random_mel(
+    log_mel: torch.Tensor,
+    rng: np.random.Generator,
+    *,
+    roll: bool,
+    freq_masks: int,
+    freq_mask_bins: int,
+    time_masks: int,
+    time_mask_steps: int,
+) -> torch.Tensor:
+    """Return a log-Mel spectrogram (F, T), perhaps turned round in time, with bands of it at its mean.
+
+    Args:
+        log_mel: float32, in dB.
+        rng: Decides all.
+        roll: Begin at a random step, and go on from the beginning after the end.
+        freq_masks: How many bands of bins are hidden, each 0 to freq_mask_bins wide.
+        freq_mask_bins: See there.
+        time_masks: How many stretches of steps are hidden, each 0 to time_mask_steps long.
+        time_mask_steps: See there.
+
+    Source: Park et al., SpecAugment, Interspeech 2019, section 2, without time warping.
+    """
+    bins, steps = log_mel.shape
+    shown = log_mel.roll(int(rng.integers(steps)), dims=1) if roll else log_mel.clone()
+    mean = log_mel.mean()
+    for first, end in _bands(rng, freq_masks, freq_mask_bins, bins):
+        shown[first:end] = mean
+    for first, end in _bands(rng, time_masks, time_mask_steps, steps):
+        shown[:, first:end] = mean
+    return shown
+
+
+def _bands(rng: np.random.Generator, count: int, max_width: int, size: int) -> list[tuple[int, int]]:
+    widths = rng.integers(min(max_width, size) + 1, size=count)
+    starts = [int(rng.integers(size - width + 1)) for width in widths]
+    return [(start, start + int(width)) for start, width in zip(starts, widths, strict=True)]
+
+
 def jitter_color(clip: torch.Tensor, factors: np.ndarray) -> torch.Tensor:
     """Return a uint8 clip (T, H, W, 3) in other light, the same for all its frames.
 

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from actrec.console import progress
-from actrec.media.clip import HEAVY_IMPORTS, ClipSpec, read_clip
+from actrec.data.sounds import sound_beside
+from actrec.errors import BadItem
+from actrec.media import clip as pictures
+from actrec.media import sound as sounds
+from actrec.media.clip import read_clip
 from actrec.media.probe import probe
+from actrec.media.sound import read_log_mel
 from actrec.models.recogniser import Recogniser
 from actrec.store.workers import run_each
 from actrec.training.checkpoint import Checkpoint
@@ -42,8 +48,8 @@ class Prediction:
 @dataclass(frozen=True, slots=True)
 class _Window:
     path: Path
-    spec: ClipSpec
-    input_px: int
+    sound: Path | None
+    about: Checkpoint
     start_s: float | None
     end_s: float | None
 
@@ -73,11 +79,12 @@ def predict_videos(
         if outcome.result is None:
             found[outcome.item].append(_failed(outcome.item, outcome.reason, outcome.message))
         else:
-            input_px = about.model["backbones"]["rgb"]["input_px"]
-            spans = split_windows(outcome.result.duration_s, window_s, about.typical_s)
-            windows += [_Window(outcome.item, about.clip_spec, input_px, *span) for span in spans]
+            facts, path = outcome.result, outcome.item
+            sound = path if facts.has_audio else sound_beside(path)
+            spans = split_windows(facts.duration_s, window_s, about.typical_s)
+            windows += [_Window(path, sound, about, *span) for span in spans]
     outcomes = run_each(
-        _read, sorted(windows, key=_order), timeout_s=_TIMEOUT_S, workers=workers, preload=HEAVY_IMPORTS
+        _read, sorted(windows, key=_order), timeout_s=_TIMEOUT_S, workers=workers, preload=_imports(about)
     )
     for outcome in progress(outcomes, len(windows), "predict", "windows"):
         window = outcome.item
@@ -106,24 +113,49 @@ def split_windows(
     return [(round(start, 3), round(start + length, 3)) for start in starts]
 
 
+def _imports(about: Checkpoint) -> tuple[str, ...]:
+    return pictures.HEAVY_IMPORTS if not about.sound_spec else (*pictures.HEAVY_IMPORTS, *sounds.HEAVY_IMPORTS)
+
+
 def _order(window: _Window) -> tuple[Path, float]:
     return window.path, window.start_s or 0.0
 
 
-def _read(window: _Window) -> Any:
-    """Run in a worker: return the window's plain views as an array, uint8 (views, T, S, S, 3)."""
+def _read(window: _Window) -> dict[str, np.ndarray]:
+    """Run in a worker: return the window's plain views (views, …) a modality; without the sound if it has none.
+
+    Raises:
+        BadItem: from the decoders; no_audio, if the model looks at nothing but sound.
+    """
     torch.set_num_threads(1)
-    clip = read_clip(window.path, probe(window.path), window.spec, start_s=window.start_s, end_s=window.end_s)
-    return plain_view(clip, input_px=window.input_px).numpy()
+    about, span, views = window.about, {"start_s": window.start_s, "end_s": window.end_s}, {}
+    if about.clip_spec:
+        assert about.input_px is not None, "a model that sees has an input size"
+        clip = read_clip(window.path, probe(window.path), about.clip_spec, **span)
+        views["rgb"] = plain_view(clip, input_px=about.input_px).numpy()
+    if about.sound_spec and window.sound:
+        log_mel = read_log_mel(window.sound, about.sound_spec, **span)
+        if log_mel is not None:
+            views["audio"] = log_mel[None]
+    if not views:
+        raise BadItem("no_audio", "no sound track, or a silent one, and the model was trained on sound alone")
+    return views
 
 
 @torch.inference_mode()
 def _predict(
-    views: Any, window: _Window, model: Recogniser, about: Checkpoint, device: torch.device
+    views: dict[str, np.ndarray], window: _Window, model: Recogniser, about: Checkpoint, device: torch.device
 ) -> list[Prediction]:
-    logits = model(to_device({"rgb": torch.from_numpy(views)}, device))
+    count = max(len(values) for values in views.values())
+    batch: dict[str, Any] = {m: torch.from_numpy(v).expand(count, *v.shape[1:]) for m, v in views.items()}
+    batch["present"] = {m: torch.full((count,), m in views) for m in model.backbones}
+    if "audio" in model.backbones and "audio" not in views:
+        assert about.sound_spec is not None, "a model that listens has a spec"
+        batch["audio"] = torch.zeros((count, *about.sound_spec.shape))
+    logits = model(to_device(batch, device))
     return [
-        _row(window, head, values.softmax(dim=1).mean(dim=0), about.classes[head]) for head, values in logits.items()
+        _row(window, head, model.to_probs(head, values).mean(dim=0), about.classes[head])
+        for head, values in logits.items()
     ]
 
 

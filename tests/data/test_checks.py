@@ -1,5 +1,6 @@
 import hashlib
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -17,9 +18,10 @@ def hasher(paths):
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-def faults(root, rows, *, val_frac=0.2, test_frac=0.2, hasher=hasher) -> str:
+def faults(root, rows, *, val_frac=0.2, test_frac=0.2, hasher=hasher, multi_label=()) -> str:
     problems = Problems("t.csv")
-    check_rows(rows, root=root, val_frac=val_frac, test_frac=test_frac, hasher=hasher, problems=problems)
+    fractions = {"val_frac": val_frac, "test_frac": test_frac}
+    check_rows(rows, multi_label=multi_label, root=root, **fractions, hasher=hasher, problems=problems)
     try:
         problems.stop_if_any()
     except UserError as error:
@@ -42,7 +44,7 @@ def good():
 
 def test_good_rows_have_no_fault_and_are_found(root):
     problems = Problems("t.csv")
-    found = check_rows(good(), root=root, val_frac=0, test_frac=1, hasher=hasher, problems=problems)
+    found = check_rows(good(), multi_label=(), root=root, val_frac=0, test_frac=1, hasher=hasher, problems=problems)
     assert not problems
     assert found == {name: root / name for name in ("a.mp4", "b.mp4", "c.mp4")}
 
@@ -184,7 +186,21 @@ def test_all_faults_come_in_one_error(root):
 def test_what_follows_from_rows_that_were_refused_is_not_judged(root):
     problems = Problems("t.csv")
     problems.add(UNKNOWN_SPLIT, "row 9")
-    check_rows(good()[1:], root=root, val_frac=0, test_frac=1, hasher=hasher, problems=problems)
+    check_rows(good()[1:], multi_label=(), root=root, val_frac=0, test_frac=1, hasher=hasher, problems=problems)
     with pytest.raises(UserError) as caught:
         problems.stop_if_any()
     assert "without clips" not in str(caught.value)
+
+
+def test_a_sample_in_two_splits(root):
+    rows = [replace(r, sample="walk 7") for r in good()[:2]]
+    told = faults(root, [*rows, good()[2]])
+    assert "a sample in two splits" in told and "'walk 7': 1 in train, 1 in val" in told
+
+
+def test_each_class_of_a_clip_must_be_in_train(root):
+    rows = [row(2, "a.mp4", "train", label="run|sit"), row(3, "b.mp4", "val", label="run"), good()[2]]
+    rows[2] = replace(rows[2], labels={"action": "howl|sit"})
+    told = faults(root, rows, multi_label={"action"})
+    assert "action 'howl': only in row 4" in told and "'sit'" not in told
+    assert "action 'howl|sit': only in row 4" in faults(root, rows)

@@ -1,8 +1,11 @@
 """The stage as a whole, on tiny videos."""
 
+import hashlib
 import os
+import wave
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
@@ -21,24 +24,37 @@ READER = {
     "id": None,
     "split": None,
     "group": "who",
+    "group_regex": None,
+    "sample": None,
+    "sample_regex": None,
+    "multi_label": {},
     "start_s": None,
     "end_s": None,
 }
+LISTENER = {"kind": "resnet", "depth": 18, "weights": {"kind": "none"}, "frozen": False}
+UNCHANGED = {"roll": False, "freq_masks": 0, "freq_mask_bins": 0, "time_masks": 0, "time_mask_steps": 0}
 MANIFEST, BAD = Path("data/interim/mine/manifest.csv"), Path("data/interim/mine/quarantine_ingest.csv")
 
 
 @pytest.fixture
 def stage(tmp_path, monkeypatch):
-    """Return a function that runs the stage in an empty folder: stage(reader={…}, root=…)."""
+    """Return a function that runs the stage in an empty folder: stage(root=…, needs="video", …the reader)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ACTREC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ACTREC_WORKERS", "2")
     yaml = YAML(typ="safe", pure=True)
 
-    def run(*, root="raw", max_bad_frac=0.1, **reader):
+    def run(*, root="raw", needs="video", max_bad_frac=0.1, **reader):
         params = yaml.load((REPO / "recipes/demo.yaml").read_text())
         own = reader if reader.get("kind") else {**READER, **reader}
-        params["data"].update(name="mine", root=str(root), max_bad_frac=max_bad_frac, reader=own)
+        params["data"].update(name="mine", root=str(root), media=needs, max_bad_frac=max_bad_frac, reader=own)
+        (head, *_) = own["heads"] if "heads" in own else [own["head"]]
+        params["model"]["heads"] = {head: params["model"]["heads"]["action"]}
+        params["train"]["select_on"] = f"{head}.loss"
+        if needs == "sound":
+            params["mels"]["enabled"] = True
+            params["model"]["backbones"] = {"audio": LISTENER}
+            params["train"]["augment"] = params["features"]["augment"] = {"audio": UNCHANGED}
         with Path("params.yaml").open("w") as file:
             yaml.dump(params, file)
         ingest.main(Path("params.yaml"))
@@ -130,7 +146,7 @@ def test_parts_of_a_file_are_clips(raw, stage):
 
 def test_faults_of_the_table_stop_before_anything_is_decoded(raw, stage, monkeypatch):
     append(raw, "nowhere.mp4,bow,p0", "http://h/a.mp4,bow,p0")
-    monkeypatch.setattr(ingest, "inspect_files", lambda *_, **__: pytest.fail("decoded"))
+    monkeypatch.setattr(ingest, "inspect_clips", lambda *_, **__: pytest.fail("decoded"))
     with pytest.raises(UserError) as caught:
         stage()
     assert "row 26: nowhere.mp4" in str(caught.value) and "row 27: http://h/a.mp4" in str(caught.value)
@@ -181,3 +197,119 @@ def test_real_paths_with_spaces_accents_and_upper_case(stage):
     manifest = stage(root=SHARED / "camera_trap", **names)
     assert len(manifest.clips) == 19
     assert {clip.facts.container for clip in manifest.clips} == {"avi", "mp4", "asf"}
+
+
+# --- sound --------------------------------------------------------------------------------------------------------
+
+
+def write_sound(path, pitch_hz=440):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = (8000 * np.sin(np.arange(4000) * 2 * np.pi * pitch_hz / 8000)).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(samples.tobytes())
+    return path
+
+
+def test_the_sound_is_the_files_own_or_that_of_a_file_beside_it(raw, stage, make_clip, capsys):
+    sound = write_sound(raw / "clip 03.WAV")
+    make_clip(raw / "x.mp4", 200, with_audio=True).rename(raw / "clip 05.MP4")
+    write_sound(raw / "clip 05.wav")  # passed over
+    clips = {clip.clip_id: clip for clip in stage().clips}
+    silent, beside, own = (clips[f"clip {i}.MP4"] for i in ("00", "03", "05"))
+    assert (silent.sound_path, silent.sound_sha256) == ("", "")
+    assert (beside.sound_path, beside.sound_sha256) == ("clip 03.WAV", hashlib.sha256(sound.read_bytes()).hexdigest())
+    assert (own.sound_path, own.sound_sha256, own.facts.audio_codec) == ("clip 05.MP4", own.sha256, "aac")
+    assert "2 with sound" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("needs", "num_clips"), [("video", 24), ("sound", 23)])
+def test_a_broken_sound_costs_the_clip_where_sound_is_what_counts(raw, stage, needs, num_clips):
+    for i in range(24):
+        write_sound(raw / f"clip {i:02}.wav", 200 + i)
+    (raw / "clip 03.wav").write_bytes(b"RIFF1234WAVE")
+    clips = {clip.clip_id: clip.sound_path for clip in stage(needs=needs).clips}
+    assert len(clips) == num_clips and clips.get("clip 03.MP4", "") == ""
+    (bad,) = quarantine.load(BAD)
+    assert (bad.clip_id, bad.path, bad.reason) == ("clip 03.MP4", "clip 03.wav", "unreadable")
+
+
+def test_clips_that_lack_what_they_must_have_are_set_aside(raw, stage):
+    write_sound(raw / "song.wav")
+    append(raw, "song.wav,bow,p0")
+    assert len(stage().clips) == 24
+    (bad,) = quarantine.load(BAD)
+    assert (bad.clip_id, bad.reason) == ("song.wav", "no_video")
+    with pytest.raises(UserError, match="24 of 25 clips are unusable"):
+        stage(needs="sound")
+    assert {item.reason for item in quarantine.load(BAD)} == {"no_audio"}
+
+
+def test_a_folder_of_sounds(tmp_path, stage, make_clip):
+    for i in range(12):
+        write_sound(tmp_path / "raw" / ("frog", "owl")[i % 2] / f"{i}.wav", 200 + i)
+    make_clip(tmp_path / "raw/owl/filmed.mp4")
+    write_sound(tmp_path / "raw/owl/filmed.ogg.wav")
+    write_sound(tmp_path / "raw/owl/filmed.wav", 300)
+    manifest = stage(needs="sound", kind="folder", head="call", splits=False, group_regex=None)
+    assert len(manifest.clips) == 14 and manifest.classes == {"call": ("frog", "owl")}
+    by_id = {clip.clip_id: clip for clip in manifest.clips}
+    assert by_id["owl/filmed.mp4"].sound_path == "owl/filmed.wav" and "owl/filmed.wav" not in by_id
+    song = by_id["frog/0.wav"]
+    assert (song.sound_path, song.sound_sha256, song.duration_s) == ("frog/0.wav", song.sha256, 0.5)
+    assert (song.facts.video_codec, song.facts.width_px, song.facts.num_frames) == ("", 0, 0)
+
+
+# --- several cameras and several classes --------------------------------------------------------------------------
+
+MAMMALPS = {
+    "path": "video_path",
+    "heads": {"species": "species", "behaviour": "activity", "actions": "actions"},
+    "group": None,
+    "group_regex": r"^(S\d+)_C\d+_(E\d+)_",
+    "sample_regex": "^([^/]+)/",
+    "multi_label": {"actions": ","},
+}
+
+
+def write_events(root, make_clip):
+    """Return rows of 9 events, each seen by two cameras in two segments: {event: its rows}."""
+    rows = {}
+    for event in range(9):
+        for camera in (1, 2):
+            sample = f"S{event % 3}_C{camera}_E{event}_V0001_ID1_T1"
+            for segment in (0, 1):
+                path = f"{sample}/{sample}_c{segment}.mp4"
+                number = event * 4 + camera * 2 + segment
+                make_clip(root / path, number % 15, num_frames=4 + number // 15)
+                labels = f'{("fox", "wolf")[event % 2]},resting,"{("a,b", "b,c", "c,a")[event // 3]}"'
+                rows.setdefault(event, []).append(f"{path},{labels}")
+    return rows
+
+
+def test_one_event_seen_by_several_cameras_is_never_in_two_splits(tmp_path, stage, make_clip):
+    rows = write_events(tmp_path / "raw", make_clip)
+    lines = ["video_path,species,activity,actions", *(line for own in rows.values() for line in own)]
+    (tmp_path / "raw/clips.csv").write_text("\n".join(lines))
+    manifest = stage(**MAMMALPS)
+    assert {clip.group for clip in manifest.clips} == {f"S{e % 3}_E{e}" for e in range(9)}
+    assert all(len({c.split for c in manifest.clips if c.group == f"S{e % 3}_E{e}"}) == 1 for e in range(9))
+    assert len({clip.sample for clip in manifest.clips}) == 18
+    assert manifest.multi_label == {"actions"} and manifest.classes["actions"] == ("a", "b", "c")
+
+
+def test_a_table_for_each_split_and_an_event_in_two_of_them(tmp_path, stage, make_clip):
+    rows = write_events(tmp_path / "raw", make_clip)
+    files = {split: f"{split}.csv" for split in ("train", "val", "test")}
+    for number, name in enumerate(files.values()):
+        lines = [line for event, own in rows.items() if event % 3 == number for line in own]
+        (tmp_path / "raw" / name).write_text("\n".join(["video_path,species,activity,actions", *lines]))
+    manifest = stage(file=files, **MAMMALPS)
+    assert [clip.split for clip in manifest.clips[:4]] == ["train"] * 4  # S0, the first of three events
+    assert {s: len(manifest.of_split(s)) for s in files} == dict.fromkeys(files, 12)
+    with (tmp_path / "raw/val.csv").open("a") as file:
+        file.write("\n" + rows[0][0].replace(".mp4", "_again.mp4"))
+    with pytest.raises(UserError, match=r"a group in two splits(?s:.*)'S0_E0': 4 in train, 1 in val"):
+        stage(file=files, **MAMMALPS)

@@ -5,7 +5,7 @@ import pytest
 from actrec.data.csv_reader import Columns, read_csv
 from actrec.data.folder_reader import read_folders
 from actrec.data.list_reader import read_lists
-from actrec.data.manifest import SPLITS, Split
+from actrec.data.manifest import SPLITS, Media, Split
 from actrec.data.problems import Problems
 from actrec.data.rows import id_fault, id_of_part, plain_path, split_named
 from actrec.errors import UserError
@@ -181,9 +181,9 @@ def test_a_list_that_is_not_there_is_an_error(tmp_path):
 # --- folders ------------------------------------------------------------------------------------------------------
 
 
-def folders(root, *, splits=False, group_regex=None):
+def folders(root, *, media: Media = "video", splits=False, group_regex=None):
     problems = Problems("here")
-    rows = read_folders(root, head="action", splits=splits, group_regex=group_regex, problems=problems)
+    rows = read_folders(root, media=media, head="action", splits=splits, group_regex=group_regex, problems=problems)
     problems.stop_if_any()
     return rows
 
@@ -206,6 +206,21 @@ def test_a_folder_is_a_class(tmp_path, capsys):
     assert "1 .txt" in capsys.readouterr().err
 
 
+def test_a_sound_beside_a_video_is_part_of_it(tmp_path, capsys):
+    touch(tmp_path, "run/a.mp4", "run/a.WAV", "run/b.wav", "run/a.m4a", "sit/a.mp3")
+    assert [row.path for row in folders(tmp_path)] == ["run/a.mp4"]
+    assert "passed over 3 files that are no video by their names (1 .m4a, 1 .mp3, 1 .wav)" in capsys.readouterr().err
+    heard = folders(tmp_path, media="sound")
+    assert [row.path for row in heard] == ["run/a.m4a", "run/a.mp4", "run/b.wav", "sit/a.mp3"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_folder_without_sounds_says_what_was_sought(tmp_path):
+    touch(tmp_path, "run/a.txt")
+    with pytest.raises(UserError, match="no sound or video"):
+        folders(tmp_path, media="sound")
+
+
 def test_top_folders_may_be_splits(tmp_path):
     touch(tmp_path, "Training/run/a.mp4", "val/run/b.mp4", "test/sit/c.mp4")
     rows = folders(tmp_path, splits=True)
@@ -223,6 +238,7 @@ def test_folders_that_are_no_split_are_listed(tmp_path):
 def test_groups_come_from_the_path(tmp_path):
     touch(tmp_path, "run/s01_a.mp4", "run/s02_a.mp4")
     assert [row.group for row in folders(tmp_path, group_regex=r"(s\d+)_")] == ["s01", "s02"]
+    assert [row.group for row in folders(tmp_path, group_regex=r"^(\w+)/s(\d+)_")] == ["run_01", "run_02"]
     with pytest.raises(UserError, match=r"run/s01_a\.mp4"):
         folders(tmp_path, group_regex=r"(s02)")
 

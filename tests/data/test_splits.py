@@ -11,7 +11,12 @@ KEYS = {"train_frac": 0.6, "val_frac": 0.2, "test_frac": 0.2}
 
 
 def sample(name, label="run", group="", sha256=None, split=None):
-    return Sample(name, {"action": label}, group, sha256 or name, split)
+    return Sample(name, [("action", label)], group, sha256 or name, split)
+
+
+def label_of(sample):
+    ((_, label),) = sample.classes
+    return label
 
 
 def people(num_groups, classes, takes):
@@ -50,7 +55,7 @@ def test_fractions_are_met_with_uneven_groups_and_classes(seed):
     for split, share in shares(samples, splits).items():
         assert share == pytest.approx(FRACTIONS[split], abs=0.02)
     for label in "abcdefgh":
-        own = [s for s in samples if s.labels["action"] == label]
+        own = [s for s in samples if label_of(s) == label]
         for split, share in shares(own, splits).items():
             assert share == pytest.approx(FRACTIONS[split], abs=0.1), (label, split)
 
@@ -58,7 +63,7 @@ def test_fractions_are_met_with_uneven_groups_and_classes(seed):
 def test_clips_without_a_group_are_stratified_by_class():
     samples = [sample(f"{c}{i}", c) for c, n in (("a", 100), ("b", 50), ("c", 10)) for i in range(n)]
     splits = split_by_group(samples, fractions=FRACTIONS, seed=0)
-    counts = Counter((s.labels["action"], splits[s.clip_id]) for s in samples)
+    counts = Counter((label_of(s), splits[s.clip_id]) for s in samples)
     assert counts == {
         **{("a", "train"): 60, ("a", "val"): 20, ("a", "test"): 20},
         **{("b", "train"): 30, ("b", "val"): 10, ("b", "test"): 10},
@@ -97,7 +102,8 @@ def test_a_class_of_a_single_group_goes_to_train_even_where_that_is_small():
 
 def test_classes_of_every_head_reach_train():
     samples = [
-        Sample(f"{i}", {"species": "deer", **({"what": "eats"} if i == 7 else {})}, f"g{i}", f"{i}") for i in range(10)
+        Sample(f"{i}", [("species", "deer"), *([("what", "eats")] if i == 7 else [])], f"g{i}", f"{i}")
+        for i in range(10)
     ]
     for seed in range(10):
         assert split_by_group(samples, fractions=FRACTIONS, seed=seed)["7"] == "train"
@@ -128,7 +134,7 @@ def test_all_given_stay_as_they_are():
 
 
 def given_without_val(num_groups):
-    train = [sample(s.clip_id, s.labels["action"], s.group, split="train") for s in people(num_groups, "ab", 8)]
+    train = [sample(s.clip_id, label_of(s), s.group, split="train") for s in people(num_groups, "ab", 8)]
     return [*train, sample("t", group="other", split="test")]
 
 
@@ -143,7 +149,7 @@ def test_val_comes_out_of_train_in_whole_groups():
 def test_val_comes_out_of_a_single_group_by_clip_and_says_so():
     samples = given_without_val(1)
     splits, note = assign_splits(samples, **KEYS, seed=0)
-    counts = Counter((s.labels["action"], splits[s.clip_id]) for s in samples if s.group == "g00")
+    counts = Counter((label_of(s), splits[s.clip_id]) for s in samples if s.group == "g00")
     assert counts == {("a", "train"): 6, ("a", "val"): 2, ("b", "train"): 6, ("b", "val"): 2}
     assert "single group 'g00'" in note
 
@@ -152,3 +158,38 @@ def test_without_a_val_fraction_nothing_is_taken():
     samples = given_without_val(4)
     splits, note = assign_splits(samples, train_frac=0.8, val_frac=0, test_frac=0.2, seed=0)
     assert "val" not in splits.values() and note == ""
+
+
+# --- several classes a clip, and samples --------------------------------------------------------------------------
+
+
+def test_a_clip_with_several_classes_counts_for_each():
+    """All classes of 200 clips, each with one to three of six, come close to their shares."""
+    rng = random.Random(0)
+    samples = [
+        Sample(str(i), [("acts", c) for c in rng.sample("abcdef", rng.randint(1, 3))], f"g{i // 4}", str(i))
+        for i in range(200)
+    ]
+    splits = split_by_group(samples, fractions=FRACTIONS, seed=0)
+    for label in "abcdef":
+        own = [s for s in samples if ("acts", label) in s.classes]
+        for split, share in shares(own, splits).items():
+            assert share == pytest.approx(FRACTIONS[split], abs=0.06), (label, split)
+
+
+def test_the_only_clip_with_a_class_goes_to_train_whatever_else_it_shows():
+    samples = [
+        Sample(str(i), [("acts", "run"), *([("acts", "howl")] if i == 7 else [])], "", str(i)) for i in range(20)
+    ]
+    for seed in range(10):
+        assert split_by_group(samples, fractions=FRACTIONS, seed=seed)["7"] == "train"
+
+
+def test_clips_of_a_sample_stay_together():
+    samples = [
+        Sample(f"{i}_{j}", [("acts", "run")], f"g{i}_{j}", f"{i}_{j}", sample=f"s{i}") for i in range(12) for j in "ab"
+    ]
+    for seed in range(5):
+        splits = split_by_group(samples, fractions=FRACTIONS, seed=seed)
+        assert all(splits[f"{i}_a"] == splits[f"{i}_b"] for i in range(12))
+        assert set(splits.values()) == {"train", "val", "test"}

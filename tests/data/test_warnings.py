@@ -2,11 +2,11 @@ from actrec.data.collect import warnings
 from actrec.data.manifest import Clip, Manifest
 from actrec.media.facts import MediaFacts
 
-FACTS = MediaFacts("mp4", "h264", "yuv420p", 96, 96, 0, 20.0, 20, 1.0, False)
+FACTS = MediaFacts("mp4", "h264", "yuv420p", 96, 96, 0, 20.0, 20, 1.0, "", 0, 0)
 
 
-def clip(name: str, split, labels: dict[str, str], group: str = "") -> Clip:
-    return Clip(name, f"{name}.mp4", split, group, labels, None, None, "0" * 64, 1, FACTS)
+def clip(name: str, split, labels: dict[str, str], group: str = "", sample: str = "") -> Clip:
+    return Clip(name, f"{name}.mp4", split, group, labels, None, None, "0" * 64, 1, FACTS, sample)
 
 
 def test_nothing_is_said_of_clips_with_groups_labels_and_all_classes_everywhere():
@@ -28,4 +28,27 @@ def test_missing_groups_labels_and_classes_are_told():
         "1 clips have no label for kind; they count for the other heads alone",
         "val has no clip of 2 classes of kind: x, y",
         "test has no clip of 1 classes of kind: y",
+    ]
+
+
+def test_classes_are_counted_one_by_one_where_clips_have_several():
+    clips = (
+        clip("1", "train", {"acts": "run|sit"}, "a"),
+        clip("2", "val", {"acts": "run|sit"}, "b"),
+        clip("3", "test", {"acts": "sit"}, "c"),
+    )
+    assert warnings(Manifest(clips, ("acts",), frozenset({"acts"}))) == ["test has no clip of 1 classes of acts: run"]
+
+
+def test_samples_that_cannot_be_scored_are_told():
+    clips = [
+        clip(f"{split}{i}", split, {"act": name, "kind": "x"}, split, f"{split} walk")
+        for split in ("train", "val", "test")
+        for i, name in enumerate(("run", "run", "sit") if split == "val" else ("run", "run"))
+    ]
+    clips += [clip("t", "train", {"act": "sit"}, "train"), clip("u", "test", {"act": "sit", "kind": "x"}, "test")]
+    said = warnings(Manifest(tuple(clips), ("act", "kind")))
+    assert said == [
+        "1 samples have clips with different labels for act, which therefore cannot be scored by sample: val walk",
+        "1 clips have no label for kind; they count for the other heads alone",
     ]

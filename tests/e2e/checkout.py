@@ -29,7 +29,7 @@ IDENTITY = {
     for role in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", "tester"), ("EMAIL", "tester@localhost"))
 }
-STAGES = ["demo", "ingest", "frames", "features", "train", "evaluate"]
+STAGES = ["demo", "ingest", "frames", "mels", "features", "train", "evaluate"]
 _TIMEOUT_S = 300
 
 
@@ -170,6 +170,20 @@ def fill_folders(folder: Path, clips: Path, *, copies: int = 1) -> None:
         for number in range(copies):
             unused = (16).to_bytes(4, "big") + b"free" + number.to_bytes(8, "big")
             (folder / action[:-3] / f"{subject}_{number:02d}.mp4").write_bytes(clip.read_bytes() + unused)
+
+
+def fill_wildlife(folder: Path, demo: Path) -> None:
+    """Fill a folder with the demo's clips as camera traps leave them: a folder an event, and a table a split."""
+    rows: dict[str, list[str]] = {split: ["video_path,species,activity"] for split in ("train", "val", "test")}
+    lines = (demo / "clips.csv").read_text(encoding="utf-8").splitlines()[1:]
+    for number, (path, action, subject, species) in enumerate(line.split(",") for line in lines):
+        event = f"S1_C1_E{number}_V0001_ID1_T1"
+        split = "train" if subject != "subject004" else ("val", "test")[number % 2]
+        (folder / event).mkdir(parents=True, exist_ok=True)
+        shutil.copy2(demo / path, folder / event / f"{event}_c0.mp4")
+        rows[split].append(f"{event}/{event}_c0.mp4,{species},{action}")
+    for split, lines in rows.items():
+        (folder / f"{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _environment(home: Path) -> dict[str, str]:

@@ -117,7 +117,7 @@ def test_a_bad_clip_changes_the_quarantine_list_alone(reproduced: Checkout, clip
     whole = make_video(clips.folder / "cut.avi", noise, codec="mpeg4").read_bytes()
     (clips.folder / "cut.avi").write_bytes(whole[: len(whole) // 2])
     clips.list("cut.avi")
-    assert reproduced.repro("train").ran == ["ingest", "frames", "features", "train"]
+    assert reproduced.repro("train").ran == ["ingest", "frames", "mels", "features", "train"]
     found = quarantined(reproduced, "data/interim/demo/quarantine_frames.csv")
     assert found == [("cut.avi", "frames", "frame_mismatch")]
     assert reproduced.bytes_of("models") == models

@@ -5,12 +5,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import ROOT, STAGES, Checkout, fill_folders
+from checkout import ROOT, STAGES, Checkout, fill_folders, fill_wildlife
 from ruamel.yaml import YAML
 
-METRICS = ("top1", "top5", "mean_per_class_acc", "f1_macro", "f1_weighted", "loss")
+METRICS = ("top1", "top5", "mean_per_class_acc", "f1_macro", "f1_weighted", "map_macro", "loss")
 # Not the r3d_18 of the recipes: its checkpoints are three times as large, and nothing else would be tested.
 NETWORK = {"kind": "mc3_18", "weights": {"kind": "none"}, "input_px": 16}
+VIDEOMAE = {
+    "kind": "videomae",
+    "weights": {"kind": "none", "width": 16, "layers": 1, "attention_heads": 2, "patch_px": 8, "tubelet_frames": 2},
+    "input_px": 16,
+    "token_grid": [2, 1, 1],
+}
+RESNET = {"kind": "resnet", "depth": 18, "weights": {"kind": "none"}}
+MBT = {
+    **{"kind": "mbt", "width": 8, "layers": 2, "attention_heads": 2},
+    **{"bottleneck_tokens": 2, "fusion_layer": 0, "dropout": 0.1},
+}
+MELS = {"sample_rate_hz": 8000, "f_max_hz": 4000, "n_fft": 256, "hop_samples": 128, "n_mels": 32, "duration_s": 0.5}
+
+
+def fused(*, frozen: bool) -> dict[str, Any]:
+    """Return a small model of pictures and sound, in place of those of the wildlife recipes."""
+    backbones = {"rgb": {**VIDEOMAE, "frozen": frozen}, "audio": {**RESNET, "frozen": frozen}}
+    return {
+        "mels": MELS,
+        "model": {"backbones": backbones, "neck": MBT},
+        "train": {"epochs": 1, "batch_size": 8},
+        "evaluate": {"attention_clips": 2},
+    }
+
+
 CHANGES: dict[str, dict[str, Any]] = {
     "demo": {},
     "folder": {
@@ -19,6 +44,15 @@ CHANGES: dict[str, dict[str, Any]] = {
         "train": {"epochs": 1, "freeze": {"epochs": 1}},
     },
     "linear-probe": {"model": {"backbones": {"rgb": {**NETWORK, "frozen": True}}}},
+    "sound": {
+        "data": {"reader": {"group_regex": r"(subject\d+)_"}},
+        "mels": MELS,
+        "model": {"backbones": {"rgb": None, "audio": {**RESNET, "frozen": False}}},
+        "train": {"epochs": 1},
+    },
+    "wildlife": fused(frozen=False),
+    "wildlife-frozen": fused(frozen=True),
+    "wildlife-demo": {**fused(frozen=False), "demo": {"subjects": 6}},  # two of each species
 }
 
 
@@ -28,8 +62,14 @@ def test_all_recipes_are_here() -> None:
 
 @pytest.mark.parametrize("recipe", sorted(CHANGES.keys() - {"demo"}))  # the demo is what the other tests here run
 def test_a_recipe_runs_by_hand(recipe: str, reproduced: Checkout) -> None:
-    if recipe == "folder":
-        fill_folders(reproduced.folder / "data/raw/clips", reproduced.folder / "data/raw/demo/clips")
+    raw = reproduced.folder / "data/raw"
+    match recipe:
+        case "folder":
+            fill_folders(raw / "clips", raw / "demo/clips")
+        case "sound":
+            fill_folders(raw / "sounds", raw / "demo/clips")
+        case "wildlife" | "wildlife-frozen":
+            fill_wildlife(raw / "wildlife", raw / "demo")
     assert f"* {recipe} " not in reproduced("actrec", "recipe", "--list").text
     reproduced("actrec", "recipe", recipe)
     assert f"* {recipe} " in reproduced("actrec", "recipe", "--list").text
@@ -40,7 +80,8 @@ def test_a_recipe_runs_by_hand(recipe: str, reproduced: Checkout) -> None:
     for stage in STAGES:
         reproduced("python", "-m", f"pipeline.{stage}")
     assert not [out for out in declared_outs(reproduced.folder) if not (reproduced.folder / out).exists()]
-    check_metrics(json.loads((reproduced.folder / "results/metrics.json").read_text(encoding="utf-8")))
+    metrics = json.loads((reproduced.folder / "results/metrics.json").read_text(encoding="utf-8"))
+    check_metrics(metrics, clips=24 if recipe == "wildlife-demo" else 16)
 
 
 def declared_outs(folder: Path) -> list[str]:
@@ -52,13 +93,14 @@ def declared_outs(folder: Path) -> list[str]:
     return [name.replace("${data.name}", params["data"]["name"]) for name in names]
 
 
-def check_metrics(metrics: dict[str, Any]) -> None:
+def check_metrics(metrics: dict[str, Any], *, clips: int) -> None:
     """The keys that other tools may rely on, and what must be true of any result."""
-    assert set(metrics) == {"val", "test", "clips", "training"}
-    assert metrics["clips"] == {"used": 16, "quarantined": 0}
+    assert set(metrics) - {"contributions"} == {"val", "test", "clips", "training"}
+    assert metrics["clips"] == {"used": clips, "quarantined": 0}
     assert {"seconds", "peak_memory_mb"} <= metrics["training"].keys()
-    for split in ("val", "test"):
-        scores = metrics[split]["action"]
+    for scores in (scores for split in ("val", "test") for scores in metrics[split].values()):
         assert set(METRICS) <= scores.keys()
         for name in ("top1", "mean_per_class_acc"):
             assert 0 <= scores[f"{name}_low"] <= scores[name] <= scores[f"{name}_high"] <= 1
+    for parts in metrics.get("contributions", {}).values():
+        assert set(parts) == {"rgb", "audio"} and all(set(part) == {"drop_one", "shapley"} for part in parts.values())

@@ -16,7 +16,7 @@ from actrec.media.probe import probe
 MEDIA = Path(__file__).resolve().parents[3] / "shared/data/media"
 needs_decord = pytest.mark.skipif(importlib.util.find_spec("decord") is None, reason="decord has no wheel here")
 needs_media = pytest.mark.skipif(not MEDIA.is_dir(), reason="no ../shared/data/media here")
-H264 = MediaFacts("mp4", "h264", "yuv420p", 96, 80, 0, 25.0, 50, 2.0, False)
+H264 = MediaFacts("mp4", "h264", "yuv420p", 96, 80, 0, 25.0, 50, 2.0, "", 0, 0)
 
 
 def moving(num_frames, height=80, width=96):
@@ -133,7 +133,7 @@ def test_decord_gets_what_it_was_proven_on(facts, decoder):
 
 
 def test_without_decord_everything_goes_to_pyav(monkeypatch):
-    monkeypatch.setattr(decode.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(decode, "_has_decord", lambda: False)
     assert decoder_of(H264) == "pyav"
 
 

@@ -5,7 +5,18 @@ import numpy as np
 import pytest
 
 from actrec.errors import BadItem
-from actrec.media.probe import HEAD_BYTES, IMAGES, SOUNDS, clockwise, open_container, probe, sniff, video_stream
+from actrec.media.facts import MediaFacts
+from actrec.media.probe import (
+    HEAD_BYTES,
+    IMAGES,
+    audio_stream,
+    clockwise,
+    film_stream,
+    open_container,
+    probe,
+    sniff,
+    video_stream,
+)
 
 MEDIA = Path(__file__).resolve().parents[3] / "shared/data/media"
 
@@ -38,6 +49,8 @@ def reason_of(action, *args) -> str:
         (b"\xff\xd8\xff\xe0", "jpeg"),
         (b"\x89PNG\r\n\x1a\n\x00", "png"),
         (b"ID3\x04", "mp3"),
+        (b"\xff\xfb\x90\x64", "mp3"),
+        (b"\xff\xe3\x18\xc4", "mp3"),  # MPEG 2.5, as 8 kHz needs it
         (b"fLaC\x00", "flac"),
     ],
 )
@@ -113,8 +126,13 @@ def test_facts_are_what_was_written(tmp_path, make_video, name, codec, container
     assert not facts.has_audio
 
 
-def test_audio_is_noticed(tmp_path, make_clip):
-    assert probe(make_clip(tmp_path / "a.mp4", num_frames=10, with_audio=True)).has_audio
+def test_a_video_s_sound_track_is_noticed(tmp_path, make_clip):
+    facts = probe(make_clip(tmp_path / "a.mp4", num_frames=10, with_audio=True))
+    assert facts.has_video and facts.has_audio
+    assert (facts.audio_codec, facts.sample_rate_hz, facts.channels) == ("aac", 16000, 1)
+    facts = probe(make_clip(tmp_path / "silent film.mp4", num_frames=10))
+    assert facts.has_video and not facts.has_audio
+    assert (facts.audio_codec, facts.sample_rate_hz, facts.channels) == ("", 0, 0)
 
 
 @pytest.mark.parametrize("rotation_deg", [0, 90, 180, 270])
@@ -129,16 +147,71 @@ def test_clockwise(counter_clockwise, expected):
     assert clockwise(counter_clockwise) == expected
 
 
-def test_a_sound_file_has_no_video(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "encoder", "container", "codec", "rate_hz", "layout"),
+    [
+        ("a.wav", "pcm_s16le", "wav", "pcm_s16le", 8000, "mono"),
+        ("a.flac", "flac", "flac", "flac", 48000, "stereo"),
+        ("a.mp3", "libmp3lame", "mp3", "mp3", 22050, "stereo"),
+        ("a.ogg", "libopus", "ogg", "opus", 48000, "mono"),
+        ("a.m4a", "aac", "mp4", "aac", 16000, "mono"),
+        ("a.mp4", "aac", "mp4", "aac", 16000, "stereo"),
+        ("a.mkv", "libopus", "matroska", "opus", 48000, "mono"),
+    ],
+)
+def test_facts_of_a_sound_file(tmp_path, make_sound, name, encoder, container, codec, rate_hz, layout):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2 if layout == "stereo" else 1, rate_hz)).astype(np.float32)
+    facts = probe(make_sound(tmp_path / name, noise, rate_hz, codec=encoder))
+    assert facts.duration_s == pytest.approx(1, abs=0.07)
+    assert facts == MediaFacts(container, "", "", 0, 0, 0, 0.0, 0, facts.duration_s, codec, rate_hz, len(noise))
+    assert facts.has_audio and not facts.has_video
+
+
+def test_a_cover_picture_is_no_video(tmp_path, make_sound):
+    """The FLAC picture block is written by hand: type 3, no texts, and a PNG of one pixel (RFC 9639, section 8.8)."""
+    png = bytes.fromhex(
+        "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
+        "0000000c4944415408d763f8cfc000000301010018dd8db00000000049454e44ae426082"
+    )
+    block = struct.pack(">II9sIIIIII", 3, 9, b"image/png", 0, 1, 1, 24, 0, len(png)) + png
+    plain = make_sound(tmp_path / "a.flac", np.full((1, 800), 0.25, np.float32), 8000, codec="flac").read_bytes()
+    path = tmp_path / "cover.flac"
+    head = plain[:4] + bytes([plain[4] & 0x7F]) + plain[5:42]  # the marker and STREAMINFO, no longer the last block
+    path.write_bytes(head + struct.pack(">I", 6 << 24 | len(block)) + block + plain[42:])
+    with open_container(path) as container:
+        assert len(container.streams.video) == 1
+    facts = probe(path)
+    assert (facts.video_codec, facts.audio_codec, facts.num_frames) == ("", "flac", 0)
+    with open_container(path) as container:
+        assert reason_of(video_stream, container) == "no_video"
+
+
+def wav_bytes(format_tag, data):
+    """Return a WAV file of 16-bit mono samples at 16 kHz, whatever its header calls them."""
+    body = b"WAVEfmt " + struct.pack("<IHHIIHH", 16, format_tag, 1, 16000, 32000, 2, 16)
+    body += b"data" + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def test_sound_that_cannot_be_decoded_is_refused(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav_bytes(1, bytes(3200)))
+    assert probe(path).audio_codec == "pcm_s16le"
+    path.write_bytes(wav_bytes(0x1234, bytes(3200)))
+    assert reason_of(probe, path) == "unreadable"
+    path.write_bytes(wav_bytes(1, b""))
+    assert reason_of(probe, path) == "unreadable"
+
+
+def test_a_file_without_picture_and_sound_is_refused(tmp_path):
     import av
 
-    path = tmp_path / "sound.mp4"
+    path = tmp_path / "subtitles.mkv"
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=16000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
-        frame.sample_rate = 16000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+        packet = av.Packet(b"a word")
+        packet.stream, packet.pts, packet.dts = container.add_mux_stream("subrip"), 0, 0
+        container.start_encoding()
+        container.mux(packet)
     assert reason_of(probe, path) == "no_video"
 
 
@@ -171,7 +244,8 @@ def test_damage_gives_facts_or_a_reason(tmp_path, make_clip):
         broken[rng.integers(8, len(broken), 12)] = rng.integers(0, 256, 12)
         path.write_bytes(broken[: rng.integers(len(broken) // 2, len(broken) + 1)].tobytes())
         try:
-            assert probe(path).video_codec
+            facts = probe(path)
+            assert facts.has_video or facts.has_audio
         except BadItem as error:
             assert error.reason in ("unreadable", "truncated", "no_video", "out_of_memory")
 
@@ -181,6 +255,16 @@ def test_the_best_stream_is_the_one_probed(tmp_path, make_clip):
     with open_container(path) as container:
         best = container.streams.best("video")
         assert best is not None and video_stream(container).index == best.index
+        assert audio_stream(container) is None
+
+
+def test_opened_for_its_sound_no_picture_is_decoded(tmp_path, make_clip):
+    path = make_clip(tmp_path / "a.mp4", num_frames=10, with_audio=True)
+    with open_container(path, for_sound=True) as container:
+        assert container.streams.video[0].codec_context.pix_fmt is None
+        track = audio_stream(container)
+        assert track is not None and film_stream(container) is not None
+        assert sum(frame.samples for frame in container.decode(track)) >= 16000
 
 
 @pytest.mark.skipif(not MEDIA.is_dir(), reason="no ../shared/data/media here")
@@ -193,8 +277,11 @@ def test_real_files_give_facts_or_the_right_reason():
             head = file.read(HEAD_BYTES)
         if path.name == "LICENSE":
             assert reason_of(probe, path) == "not_media"
-        elif sniff(head) in SOUNDS | IMAGES:
+        elif sniff(head) in IMAGES:
             assert reason_of(probe, path) == "no_video"
+        elif path.suffix in (".wav", ".mp3"):
+            facts = probe(path)
+            assert not facts.has_video and facts.sample_rate_hz > 0 and facts.channels > 0, path.name
         else:
             facts = probe(path)
             assert facts.width_px > 0 and facts.fps > 0, path.name

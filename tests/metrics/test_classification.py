@@ -46,6 +46,8 @@ def test_every_metric_by_hand() -> None:
     assert values["f1_macro"] == pytest.approx(1 / 3)
     assert values["f1_weighted"] == pytest.approx(3 / 4 * 2 / 3)
     assert values["loss"] == pytest.approx(-(math.log(0.7) + math.log(0.5) + math.log(0.1) + math.log(0.1)) / 4)
+    # a: of the clips by its probability 0.8 0.7 0.5 0.1 the second to fourth are true. b: 0.3 twice, 0.2, and 0.1 true.
+    assert values["map_macro"] == pytest.approx(((1 / 2 + 2 / 3 + 3 / 4) / 3 + 1 / 4) / 2)
     assert (values["num_clips"], values["num_classes"]) == (4, 3)
     assert confusion_matrix(scores).tolist() == [[2, 0, 1], [1, 0, 0], [0, 0, 0]]
     np.testing.assert_array_equal(class_recalls(confusion_matrix(scores)), [2 / 3, 0, np.nan])
@@ -68,6 +70,8 @@ def test_scikit_learn_says_the_same(n: int, c: int, absent: int) -> None:
     assert values["loss"] == pytest.approx(
         sk.log_loss(true, wide / wide.sum(1, keepdims=True), labels=range(c)), rel=1e-5
     )
+    by_class = [sk.average_precision_score(true == k, scores.probs[:, k]) for k in present]
+    assert values["map_macro"] == pytest.approx(np.mean(by_class))
     assert (confusion_matrix(scores) == sk.confusion_matrix(true, predicted, labels=range(c))).all()
     if c > 5:
         assert values["top5"] == pytest.approx(sk.top_k_accuracy_score(true, wide, k=5, labels=range(c)))

@@ -94,7 +94,7 @@ def test_small3d_by_hand():
 def test_tokens(spec, shape, tokens):
     """On the meta device: shapes without numbers."""
     with torch.device("meta"):
-        network = build_backbone({**spec, "weights": NONE}, clip_frames=shape[0]).eval()
+        network = build_backbone("rgb", {**spec, "weights": NONE}, clip_frames=shape[0]).eval()
         clips = torch.zeros((2, *shape, 3), dtype=torch.uint8)
     found = network(clips)
     assert found.shape == (2, *tokens) and network.width == tokens[1]
@@ -119,7 +119,7 @@ def test_the_limits_of_s3d_are_where_torchvision_fails():
 
 def test_an_unknown_network_is_a_bug():
     with pytest.raises(ValueError, match="x3d"):
-        build_backbone({"kind": "x3d"}, clip_frames=4)
+        build_backbone("rgb", {"kind": "x3d"}, clip_frames=4)
 
 
 # --- pixels -----------------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def test_scaling_is_as_published_with_the_weights(monkeypatch, kind, mean, std):
 )
 def test_channels_last_computes_the_same(spec):
     clips = make_clips(2, 4, 32, 32)
-    network = build_backbone({**spec, "weights": NONE}, clip_frames=4).eval()
+    network = build_backbone("rgb", {**spec, "weights": NONE}, clip_frames=4).eval()
     state = {name: value.clone() for name, value in network.state_dict().items()}
     with torch.inference_mode():
         plain = network(clips)

@@ -7,18 +7,40 @@ from actrec.models.recogniser import MeanNeck, Recogniser, build
 
 SPEC = {
     "backbones": {"rgb": {"kind": "small3d", "width": 4, "weights": {"kind": "none"}, "frozen": False, "input_px": 16}},
+    "neck": {"kind": "mean"},
     "heads": {"action": {"kind": "linear", "dropout": 0.5}},
+}
+EAR = {"kind": "resnet", "depth": 18, "weights": {"kind": "none"}, "frozen": True}
+MBT = {
+    "kind": "mbt",
+    "width": 8,
+    "layers": 2,
+    "attention_heads": 2,
+    "bottleneck_tokens": 2,
+    "fusion_layer": 0,
+    "dropout": 0.0,
 }
 CLASSES = {"action": ("a", "b", "c")}
 
 
-def make(*, seed=0, frozen=False, heads=SPEC["heads"], classes=CLASSES, channels_last=False):
-    spec = {"backbones": {"rgb": {**SPEC["backbones"]["rgb"], "frozen": frozen}}, "heads": heads}
-    return build(spec, classes=classes, clip_frames=4, channels_last=channels_last, seed=seed)
+def make(
+    *, seed=0, frozen=False, heads=SPEC["heads"], classes=CLASSES, channels_last=False, multi_label=(), sound=False
+):
+    backbones = {"rgb": {**SPEC["backbones"]["rgb"], "frozen": frozen}, **({"audio": EAR} if sound else {})}
+    spec = {"backbones": backbones, "neck": MBT if sound else SPEC["neck"], "heads": heads}
+    return build(spec, classes=classes, multi_label=multi_label, clip_frames=4, channels_last=channels_last, seed=seed)
 
 
 def make_clips(count=3):
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (count, 4, 16, 16, 3), dtype=np.uint8))
+
+
+def make_batch(count=3):
+    return {"rgb": make_clips(count), "present": here("rgb", count=count)}
+
+
+def here(*modalities, count=3):
+    return {modality: torch.ones(count, dtype=torch.bool) for modality in modalities}
 
 
 def state_of(module):
@@ -34,7 +56,7 @@ def train(model, steps=3):
     model.train()
     for _ in range(steps):
         optimizer.zero_grad()
-        model({"rgb": make_clips()})["action"].square().sum().backward()
+        model(make_batch())["action"].square().sum().backward()
         optimizer.step()
 
 
@@ -103,7 +125,7 @@ def test_dropout_in_a_frozen_backbone_is_off():
         def forward(self, clips):
             return self.drop(torch.ones(len(clips), 2, 100))
 
-    model = Recogniser({"rgb": Noisy()}, MeanNeck(), {"action": nn.Identity()})
+    model = Recogniser({"rgb": Noisy()}, MeanNeck(100), {"action": nn.Identity()})
     model.train()
     assert not torch.equal(model.tokens({"rgb": make_clips()})["rgb"], torch.ones(3, 2, 100))
     model.freeze("rgb")
@@ -112,7 +134,7 @@ def test_dropout_in_a_frozen_backbone_is_off():
 
 def test_no_graph_is_kept_of_a_frozen_backbone():
     model = make()
-    clips = {"rgb": make_clips()}
+    clips = make_batch()
     assert model.tokens(clips)["rgb"].requires_grad
     model.freeze("rgb")
     assert not model.tokens(clips)["rgb"].requires_grad
@@ -142,17 +164,17 @@ def test_freezing_does_not_wake_a_model_that_evaluates():
 
 def test_cached_tokens_stand_for_the_clips():
     model = make().eval()
-    clips = {"rgb": make_clips()}
+    clips = make_batch()
     with torch.inference_mode():
         tokens = model.tokens(clips)
         assert tokens["rgb"].shape == (3, 2, 16)
-        assert torch.equal(model({"tokens": tokens})["action"], model(clips)["action"])
+        assert torch.equal(model({"tokens": tokens, "present": here("rgb")})["action"], model(clips)["action"])
 
 
 def test_the_neck_is_the_mean_in_full_precision():
     tokens = torch.arange(12.0).view(1, 3, 4)
-    assert MeanNeck()({"rgb": tokens}).tolist() == [[4, 5, 6, 7]]
-    assert MeanNeck()({"rgb": tokens.bfloat16()}).dtype == torch.float32
+    assert MeanNeck(4)({"rgb": tokens}, here("rgb", count=1)).tolist() == [[4, 5, 6, 7]]
+    assert MeanNeck(4)({"rgb": tokens.bfloat16()}, here("rgb", count=1)).dtype == torch.float32
 
 
 def test_a_linear_head_by_hand():
@@ -160,7 +182,9 @@ def test_a_linear_head_by_hand():
     tokens = torch.randn(2, 3, 16)
     _, linear = model.heads[0]
     expected = tokens.mean(dim=1) @ linear.weight.T + linear.bias
-    assert torch.allclose(model({"tokens": {"rgb": tokens}})["action"], expected, atol=1e-6)
+    assert torch.allclose(
+        model({"tokens": {"rgb": tokens}, "present": here("rgb", count=2)})["action"], expected, atol=1e-6
+    )
 
 
 def test_heads_of_both_kinds_and_any_name():
@@ -170,7 +194,7 @@ def test_heads_of_both_kinds_and_any_name():
         "v1.0": {"kind": "linear", "dropout": 0.0},
     }
     model = make(heads=heads, classes={"type": ("a", "b"), "items": ("p", "q", "r"), "v1.0": ("x",) * 5}).eval()
-    logits = model({"rgb": make_clips(2)})
+    logits = model(make_batch(2))
     assert {name: tuple(values.shape) for name, values in logits.items()} == {
         "type": (2, 2),
         "items": (2, 3),
@@ -189,3 +213,80 @@ def test_weights_are_named_by_their_files():
     assert model.weights_sha256 == {"rgb": ""}
     model.backbones["rgb"].weights_sha256 = "a" * 64
     assert model.weights_sha256 == {"rgb": "a" * 64}
+
+
+# --- several modalities, several classes a clip -----------------------------------------------------------------------
+
+
+def make_mels(count=3):
+    return torch.from_numpy(np.random.default_rng(1).normal(-40, 10, (count, 40, 70)).astype(np.float32))
+
+
+def test_sound_and_pictures_have_a_backbone_and_a_stream_each():
+    model = make(sound=True).eval()
+    batch = {"rgb": make_clips(), "audio": make_mels(), "present": here("rgb", "audio")}
+    with torch.inference_mode():
+        tokens = model.tokens(batch)
+        # 40 x 70 is 2 x 3 places after five halvings.
+        assert {m: tuple(values.shape) for m, values in tokens.items()} == {"rgb": (3, 2, 16), "audio": (3, 6, 512)}
+        assert all(torch.equal(model.tokens_of(m, batch[m]), values) for m, values in tokens.items())
+        logits = model(batch)["action"]
+        assert torch.equal(model({"tokens": tokens, "present": batch["present"]})["action"], logits)
+        assert torch.equal(model.decide(tokens, batch["present"])["action"], logits)
+    assert logits.shape == (3, 3) and model.neck.width == 8 and model.heads[0][1].in_features == 8
+    assert model.weights_sha256 == {"rgb": "", "audio": ""}
+    assert model.bare_weights == {"rgb": {"kind": "none"}, "audio": {"kind": "none"}}
+
+
+def test_what_stands_for_a_missing_sound_is_not_looked_at():
+    model = make(sound=True).eval()
+    tokens = {"rgb": torch.randn(3, 2, 16), "audio": torch.randn(3, 6, 512)}
+    present = {"rgb": torch.ones(3, dtype=torch.bool), "audio": torch.tensor([True, False, True])}
+    logits = model.decide(tokens, present)["action"]
+    other = tokens["audio"].clone()
+    other[:2] = 5.0
+    changed = model.decide({**tokens, "audio": other}, present)["action"]
+    assert torch.equal(changed[1:], logits[1:]) and not torch.allclose(changed[0], logits[0])
+
+
+def test_each_modality_is_frozen_by_itself():
+    model = make(sound=True).train()
+    assert model.frozen == {"audio"}
+    batch = {"rgb": make_clips(), "audio": make_mels(), "present": here("rgb", "audio")}
+    before = state_of(model.backbones["audio"])
+    model(batch)["action"].square().sum().backward()
+    assert same(model.backbones["audio"], before)
+    assert all(p.grad is None for p in model.backbones["audio"].parameters())
+    free = [*model.backbones["rgb"].parameters(), *model.neck.parameters(), *model.heads.parameters()]
+    assert all(p.grad is not None for p in free)
+    model.freeze("rgb")
+    assert all(p.requires_grad for p in model.backbones["audio"].parameters())
+
+
+def test_a_mean_neck_takes_one_modality_alone():
+    spec = {**SPEC, "backbones": {**SPEC["backbones"], "audio": EAR}}
+    with pytest.raises(ValueError, match="unpack"):
+        build(spec, classes=CLASSES, multi_label=(), clip_frames=4, channels_last=False, seed=0)
+
+
+def test_an_unknown_neck_is_a_bug():
+    with pytest.raises(ValueError, match="giraffe"):
+        build(
+            {**SPEC, "neck": {"kind": "giraffe"}},
+            classes=CLASSES,
+            multi_label=(),
+            clip_frames=4,
+            channels_last=False,
+            seed=0,
+        )
+
+
+def test_probabilities_of_one_class_among_all_or_of_each_by_itself():
+    heads = {"action": SPEC["heads"]["action"], "acts": SPEC["heads"]["action"]}
+    model = make(heads=heads, classes={"action": CLASSES["action"], "acts": ("p", "q", "r")}, multi_label=["acts"])
+    assert model.multi_label == {"acts"}
+    logits = torch.log(torch.tensor([[1.0, 2.0, 5.0]]))
+    assert model.to_probs("action", logits).tolist() == [pytest.approx([1 / 8, 2 / 8, 5 / 8])]
+    # The sigmoid of log x is x / (1 + x).
+    assert model.to_probs("acts", logits).tolist() == [pytest.approx([1 / 2, 2 / 3, 5 / 6])]
+    assert all(model.to_probs(head, logits.bfloat16()).dtype == torch.float32 for head in heads)

@@ -55,3 +55,15 @@ def test_other_numbers_make_another_picture(tmp_path: Path, write_history: Write
     first = training_curves(history, select_on="action.top1")
     history.numbers["data_s"][2] = 1.5
     assert training_curves(history, select_on="action.top1") != first
+
+
+@pytest.mark.parametrize("select_on", ["acts.loss", "acts.map_macro"])
+def test_where_clips_have_several_classes_mean_average_precision_is_drawn(
+    tmp_path: Path, write_history: WriteHistory, select_on: str
+) -> None:
+    metrics = ("map_macro", "f1_macro", "f1_weighted", "loss")
+    history = read_history(write_history(tmp_path / "h.csv", epochs=4, heads=("acts",), metrics=metrics))
+    assert history is not None and history.heads == ["acts"]
+    first = training_curves(history, select_on=select_on)
+    history.numbers["val_acts_map_macro"][3] = 0.9
+    assert training_curves(history, select_on=select_on) != first

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from actrec.metrics import summary
+from actrec.metrics.bootstrap import intervals
 from actrec.metrics.classification import Scores, summarise
+from actrec.metrics.multi_label import MultiScores
 from actrec.report import canvas, plots
 
 AWKWARD = ("a_1 costs $x_{2$", "$", "挥手", "x" * 300, "x" * 299 + "y", "  ", "line\nbreak", "<script>")
@@ -123,3 +126,36 @@ def test_best_and_worst_share_no_class_and_more_clips_go_first() -> None:
     totals = np.array([2, 9, 4, 0, 3, 8])
     assert plots._ranking(recalls, totals, worst=False).tolist() == [1, 0, 2, 5, 4]
     assert plots._ranking(recalls, totals, worst=True).tolist() == [5, 4, 2, 1, 0]
+
+
+# --- several classes a clip ---------------------------------------------------------------------------------------
+
+
+def make_multi_scores(c: int, *, n: int, without_clips: int = 0) -> MultiScores:
+    rng = np.random.default_rng(0)
+    labels = (rng.random((n, c)) < 0.15).astype(np.int64)
+    labels[0], labels[:, c - without_clips :] = 1, 0
+    probs = 1 / (1 + np.exp(1 - rng.normal(size=(n, c)) - 2 * labels))
+    return MultiScores("test", "acts", tuple(map(str, range(n))), probs, labels, tuple(f"class {k}" for k in range(c)))
+
+
+@pytest.mark.parametrize(("c", "n", "without_clips"), [(1, 3, 0), (2, 10, 0), (20, 80, 2), (200, 300, 5)])
+def test_classes_are_drawn_and_no_confusions_where_clips_have_several(c: int, n: int, without_clips: int) -> None:
+    scores = make_multi_scores(c, n=n, without_clips=without_clips)
+    drawn = plots.figures(scores, summary.summarise(scores) | intervals(scores, samples=20, seed=0))
+    assert list(drawn) == ["per_class", "best_worst"]
+    for what, content in drawn.items():
+        height, width, _ = pixels(content).shape
+        assert 350 <= width <= 1600 and 150 <= height <= 1600, what
+        assert (pixels(content)[:, -3:] == 255).all(), f"{what}: something runs off the right edge"
+        assert (pixels(content)[:, :3] == 255).all(), f"{what}: something runs off the left edge"
+
+
+def test_the_bars_are_as_long_as_the_average_precisions() -> None:
+    """Two classes of two: one that is told apart, 1.0, and one that comes last of four, 0.25."""
+    probs = np.array([[0.9, 0.1], [0.1, 0.7], [0.2, 0.8], [0.3, 0.9]])
+    scores = MultiScores("test", "acts", tuple("1234"), probs, np.array([[1, 1], [0, 0], [0, 0], [0, 0]]), ("a", "b"))
+    image = pixels(plots.figures(scores, summary.summarise(scores))["per_class"])
+    lengths = (np.abs(image.astype(int) - (0x00, 0x72, 0xB2)).sum(axis=2) < 12).sum(axis=1)
+    full, quarter = lengths.max(), np.median(lengths[lengths > 0][-10:])
+    assert quarter / full == pytest.approx(0.25, abs=0.02)

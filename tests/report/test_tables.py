@@ -11,6 +11,7 @@ from rich.console import Console
 from sklearn.metrics import precision_recall_fscore_support
 
 from actrec.metrics.classification import Scores, predicted_classes
+from actrec.metrics.multi_label import MultiScores
 from actrec.report import tables
 from actrec.report.cells import csv_text, read_cell, text_cell
 from actrec.report.write import metrics_tree
@@ -155,3 +156,62 @@ def test_no_interval_is_cut_on_a_narrow_terminal(scores: Scores, columns: int) -
     for name in ("top1", "mean_per_class_acc"):
         values = metrics["test"]["action"]
         assert f"[{values[f'{name}_low']:.3f}–{values[f'{name}_high']:.3f}]" in out.getvalue()
+
+
+# --- several classes a clip ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def several() -> MultiScores:
+    # walk: true of c1 and c2, said of c1 and c3. eat|x: true of c2 and said of it. sleep: never true, never said.
+    probs = [[0.9, 0.1, 0.2], [0.4, 0.5, 0.1], [0.6, 0.2, 0.1]]
+    labels = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]])
+    return MultiScores("test", "acts", ("c1", "c2", "c3"), np.array(probs), labels, ("walk", "=eat", "sleep"))
+
+
+def test_predictions_with_several_classes(several: MultiScores) -> None:
+    rows = read(tables.predictions_csv([several]))
+    assert rows[1] == {
+        "clip_id": "c2",
+        "path": "",
+        "split": "test",
+        "group": "",
+        "head": "acts",
+        "true": "walk|=eat",
+        "predicted": "'=eat",
+        "prob": "0.500000",
+        "true_prob": "",
+        "rank_of_true": "",
+        "top5": "'=eat:0.5000|walk:0.4000|sleep:0.1000",
+    }
+    assert [(row["true"], row["predicted"]) for row in rows] == [("walk", "walk"), ("walk|=eat", "'=eat"), ("", "walk")]
+
+
+def test_per_class_with_several_classes(several: MultiScores) -> None:
+    rows = read(tables.per_class_csv([several]))
+    kept = ("class_number", "class", "num_clips", "precision", "recall", "f1", "most_confused_with", "ap")
+    # walk stands at places 1 and 3 of 3: (1 + 2/3) / 2.
+    assert [[row[name] for name in kept] for row in rows] == [
+        ["0", "walk", "2", "0.500000", "0.500000", "0.500000", "", "0.833333"],
+        ["1", "'=eat", "1", "1.000000", "1.000000", "1.000000", "", "1.000000"],
+        ["2", "sleep", "0", "", "", "", "", ""],
+    ]
+
+
+def test_per_class_has_the_average_precision_of_either_kind(scores: Scores, several: MultiScores) -> None:
+    rows = read(tables.per_class_csv([scores, several]))
+    assert [row["head"] for row in rows] == ["action"] * 4 + ["acts"] * 3
+    # a: places 1, 3 and 4 of 4 by its probability 0.7 0.4 0.3 0.2. b: first by 0.3.
+    assert [row["ap"] for row in rows[:4]] == [f"{(1 + 2 / 3 + 3 / 4) / 3:.6f}", "1.000000", "", ""]
+
+
+def test_summary_shows_mean_average_precision_where_clips_have_several_classes(
+    scores: Scores, several: MultiScores
+) -> None:
+    metrics = metrics_tree([scores, several], bootstrap_samples=0, seed=0)
+    header, one, many = tables.summary_text([scores, several], metrics).splitlines()
+    columns = ["split", "head", "clips", "chance", "top1", "top5", "mean", "per", "class", "mAP", "F1", "loss"]
+    assert header.split() == columns
+    assert one.split()[-3] == f"{metrics['test']['action']['map_macro']:.3f}"
+    # chance: the shares of walk and eat, 2/3 and 1/3. mAP: (5/6 + 1) / 2. F1: (1/2 + 1) / 2.
+    assert many.split()[:9] == ["test", "acts", "3", "0.500", "-", "-", "-", "0.917", "0.750"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from actrec.metrics.classification import Scores
+from actrec.metrics.multi_label import MultiScores
 from actrec.report import write
 
 
@@ -24,7 +25,8 @@ def test_metrics_are_nested_by_split_and_head_and_fit_json(both: list[Scores]) -
     assert {split: list(heads) for split, heads in tree.items()} == {"val": ["action"], "test": ["action"]}
     assert json.loads(json.dumps(tree, allow_nan=False)) == tree
     assert set(tree["val"]["action"]) == {
-        *("top1", "top5", "mean_per_class_acc", "f1_macro", "f1_weighted", "loss", "num_clips", "num_classes"),
+        *("top1", "top5", "mean_per_class_acc", "f1_macro", "f1_weighted", "map_macro", "loss"),
+        *("num_clips", "num_classes"),
         *("top1_low", "top1_high", "mean_per_class_acc_low", "mean_per_class_acc_high"),
     }
     without = write.metrics_tree(both, bootstrap_samples=0, seed=0)
@@ -39,7 +41,7 @@ def test_results_has_every_file_and_nothing_of_an_earlier_run(
     results = tmp_path / "results"
     (results / "plots").mkdir(parents=True)
     (results / "plots" / "test_gone_confusion.png").write_bytes(b"old")
-    write.results(results, both, metrics=metrics, history_csv=history, select_on="action.top1")
+    write.results(results, both, metrics=metrics, history_csv=history, select_on="action.top1", pictures={})
 
     kinds = ("confusion", "confusion_normalised", "per_class", "best_worst", "confused_pairs")
     pictures = {f"plots/{split}_action_{kind}.png" for split in ("val", "test") for kind in kinds}
@@ -56,6 +58,30 @@ def test_results_has_every_file_and_nothing_of_an_earlier_run(
 
 def test_without_a_history_there_are_no_curves(both: list[Scores], tmp_path: Path) -> None:
     metrics = write.metrics_tree(both[:1], bootstrap_samples=0, seed=0)
-    write.results(tmp_path, both[:1], metrics=metrics, history_csv=None, select_on="action.top1")
+    write.results(tmp_path, both[:1], metrics=metrics, history_csv=None, select_on="action.top1", pictures={})
     assert not (tmp_path / "plots/training_curves.png").exists()
     assert (tmp_path / "plots/val_action_confusion.png").exists()
+
+
+def test_heads_of_several_classes_have_no_confusions(both: list[Scores], tmp_path: Path) -> None:
+    labels, names = np.array([[1, 0], [1, 1]]), ("a", "b")
+    several = MultiScores("test", "acts", ("x", "y"), np.array([[0.9, 0.4], [0.2, 0.6]]), labels, names)
+    mixed = [both[1], several]
+    metrics = write.metrics_tree(mixed, bootstrap_samples=30, seed=0)
+    assert set(metrics["test"]["acts"]) == {
+        *("map_macro", "map_macro_low", "map_macro_high", "f1_macro", "f1_weighted", "loss"),
+        *("num_clips", "num_classes"),
+    }
+    write.results(tmp_path, mixed, metrics=metrics, history_csv=None, select_on="acts.map_macro", pictures={})
+    assert {path.name for path in (tmp_path / "confusion").iterdir()} == {"test_action.csv"}
+    assert "acts" not in (tmp_path / "confusion.csv").read_text() + (tmp_path / "confused_pairs.csv").read_text()
+    drawn = {path.name for path in (tmp_path / "plots").iterdir() if "acts" in path.name}
+    assert drawn == {"test_acts_per_class.png", "test_acts_best_worst.png"}
+
+
+def test_heads_of_several_classes_alone_leave_the_tables_of_confusions_empty(tmp_path: Path) -> None:
+    several = MultiScores("test", "acts", ("x",), np.array([[0.9, 0.4]]), np.array([[1, 0]]), ("a", "b"))
+    metrics = write.metrics_tree([several], bootstrap_samples=0, seed=0)
+    write.results(tmp_path, [several], metrics=metrics, history_csv=None, select_on="acts.map_macro", pictures={})
+    assert (tmp_path / "confusion.csv").read_text() == "split,head,actual,predicted\n"
+    assert not list((tmp_path / "confusion").iterdir())

@@ -4,9 +4,10 @@ import sqlite3
 
 import pytest
 
+from actrec.data.problems import Problems
 from actrec.errors import UserError
 from actrec.store import digests
-from actrec.store.digests import Memory, digest_files, inspect_files
+from actrec.store.digests import Memory, digest_files, inspect_clips, inspect_files
 
 LONG_AGO = 1_600_000_000
 
@@ -148,3 +149,17 @@ def test_the_memory_can_be_shared(tmp_path):
     with sqlite3.connect(tmp_path / "store/files.sqlite3") as database:
         assert database.execute("SELECT count(*) FROM digests").fetchone() == (1,)
     database.close()
+
+
+def test_the_sound_of_silent_files_is_looked_for_beside_them(tmp_path, make_clip, looked_into):
+    film = make_clip(tmp_path / "a.mp4")
+    talkie = make_clip(tmp_path / "b.mp4", 3, with_audio=True)
+    for name in ("a.ogg", "b.wav"):
+        (tmp_path / name).write_bytes(b"no sound at all")
+    problems = Problems("here")
+    with Memory(None) as memory:
+        files, sounds = inspect_clips({"a.mp4": film, "b.mp4": talkie}, root=tmp_path, memory=memory, problems=problems)
+    assert looked_into == ["a.mp4", "b.mp4", "a.ogg"]
+    assert files["a.mp4"].sha256 == hashlib.sha256(film.read_bytes()).hexdigest()
+    (sound,) = sounds.values()
+    assert list(sounds) == ["a.mp4"] and (sound.path, sound.file.reason) == ("a.ogg", "not_media")

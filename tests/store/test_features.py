@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from actrec.errors import UserError
-from actrec.store import features
+from actrec.store import features as features_module
 from actrec.store.features import CachedFeatures, feature_identity, write_features
 
-IDENTITY = {"weights_sha256": {"rgb": "a" * 64}, "views": 3, "augment": {"flip_prob": 0.5}, "precision": "fp32"}
+IDENTITY = {"rgb": {"weights_sha256": "a" * 64, "views": 3, "augment": {"flip_prob": 0.5}, "precision": "fp32"}}
 IDS = ["c", "ä b/d", "a"]
 
 
@@ -27,6 +27,7 @@ def written(path: Path, **changes) -> Path:
         "identity": IDENTITY,
         "clip_ids": IDS,
         "plain": {"rgb": plain},
+        "present": {"rgb": np.array([True, False, True])},
         "augmented_ids": IDS[:2],
         "augmented": {"rgb": augmented},
     }
@@ -34,12 +35,20 @@ def written(path: Path, **changes) -> Path:
     return path
 
 
+RGB_AUGMENT, AUDIO_AUGMENT = {"flip_prob": 0.5}, {"roll": True}
+
+
+def features(**changes):
+    augment = {"rgb": RGB_AUGMENT, "audio": AUDIO_AUGMENT}
+    return {"enabled": True, "views": 1, "augment": augment, "precision": "bf16", "batch_size": 8, **changes}
+
+
 def identity(**changes):
     settings = {
         "backbones": {"rgb": {"kind": "r3d_18", "weights": {"kind": "none"}, "frozen": True, "input_px": 112}},
         "weights_sha256": {"rgb": "a" * 64},
-        "clip_spec": {"clip_frames": 16},
-        "features": {"enabled": True, "views": 1, "augment": {"flip_prob": 0.5}, "precision": "bf16", "batch_size": 8},
+        "specs": {"rgb": {"clip_frames": 16}},
+        "features": features(),
         "compute": {"threads": 2},
         "seed": 3,
     }
@@ -53,6 +62,32 @@ def test_rows_are_found_by_clip_id(tmp_path):
     assert np.array_equal(cached.plain("rgb", ["a", "c"]), plain[[2, 0]])
     assert np.array_equal(cached.augmented("rgb", ["ä b/d", "c"]), augmented[[1, 0]])
     assert [clip_id in cached for clip_id in ("c", "a", "x")] == [True, True, False]
+
+
+def test_which_clips_have_the_modality_is_told_by_clip_id(tmp_path):
+    cached = CachedFeatures(written(tmp_path / "f.h5"), IDENTITY)
+    found = cached.present("rgb", ["a", "ä b/d", "c"])
+    assert found.tolist() == [True, False, True] and found.dtype == bool
+    assert cached.present("rgb", ["ä b/d"]).tolist() == [False]
+    with pytest.raises(UserError, match=r"made before 1 of the clips were there \(x …\)"):
+        cached.present("rgb", ["c", "x"])
+
+
+def test_two_modalities_of_different_shapes_are_kept_apart(tmp_path):
+    plain, augmented = arrays()
+    path = written(
+        tmp_path / "f.h5",
+        identity={"rgb": 1, "audio": 2},
+        plain={"rgb": plain, "audio": plain[:, :1, :3, :2]},
+        present={"rgb": np.ones(3, bool), "audio": np.array([False, True, False])},
+        augmented={"rgb": augmented, "audio": augmented[:, :3, :3, :2]},
+    )
+    cached = CachedFeatures(path, {"rgb": 1, "audio": 2})
+    assert cached.modalities == ["audio", "rgb"]
+    assert np.array_equal(cached.plain("audio", ["a"]), plain[[2], :1, :3, :2])
+    assert np.array_equal(cached.augmented("audio", ["c"]), augmented[[0], :3, :3, :2])
+    assert np.array_equal(cached.plain("rgb", ["a"]), plain[[2]])
+    assert cached.present("audio", IDS).tolist() == [False, True, False] and cached.present("rgb", IDS).all()
 
 
 def test_clips_outside_train_have_no_random_views(tmp_path):
@@ -84,7 +119,12 @@ def test_two_writes_give_the_same_bytes_also_in_another_process(tmp_path):
 def test_the_order_of_modalities_does_not_matter(tmp_path):
     plain, augmented = arrays()
     for name, order in (("one", ("rgb", "audio")), ("two", ("audio", "rgb"))):
-        values = {"plain": dict.fromkeys(order, plain), "augmented": dict.fromkeys(order, augmented)}
+        present = dict.fromkeys(order, np.ones(3, bool))
+        values = {
+            "plain": dict.fromkeys(order, plain),
+            "augmented": dict.fromkeys(order, augmented),
+            "present": present,
+        }
         written(tmp_path / name, **values)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert CachedFeatures(tmp_path / "one", None).modalities == ["audio", "rgb"]
@@ -104,7 +144,7 @@ def test_what_fails_leaves_the_older_file_and_nothing_else(tmp_path, monkeypatch
         written(path, clip_ids=IDS[:2])
     for number, expected in ((28, r"f\.h5: the disk is full.*cache --prune"), (5, "Input/output")):
         error = OSError(f"Can't write data (errno = {number}, error message = '{_text(number)}')")
-        monkeypatch.setattr(features, "publish", _raising(error))
+        monkeypatch.setattr(features_module, "publish", _raising(error))
         with pytest.raises((UserError, OSError), match=expected):
             written(path)
     assert path.read_bytes() == before
@@ -130,21 +170,22 @@ def _raising(error):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"precision": "bf16"}, "precision is fp32, wanted bf16"),
-        ({"views": 1}, "views is 3, wanted 1"),
-        ({"weights_sha256": {"rgb": "b" * 64}}, f"'{'a' * 64}'.*wanted .*'{'b' * 64}'"),
-        ({"more": 1}, "more is None, wanted 1"),
+        ({"precision": "bf16"}, "rgb is .*'fp32'.*, wanted .*'bf16'"),
+        ({"views": 1}, "rgb is .*'views': 3.*, wanted .*'views': 1"),
+        ({"weights_sha256": "b" * 64}, f"'{'a' * 64}'.*wanted .*'{'b' * 64}'"),
+        ({"more": 1}, "rgb is .*wanted .*'more': 1"),
     ],
 )
 def test_features_of_something_else_are_refused_with_both_values(tmp_path, change, text):
     path = written(tmp_path / "f.h5")
     with pytest.raises(UserError, match=rf"f\.h5: features of something else: .*{text}.*dvc repro features"):
-        CachedFeatures(path, {**IDENTITY, **change})
+        CachedFeatures(path, {"rgb": {**IDENTITY["rgb"], **change}})
 
 
 def test_all_differences_are_listed(tmp_path):
-    with pytest.raises(UserError, match=r"precision is fp32, wanted bf16; views is 3, wanted 1\."):
-        CachedFeatures(written(tmp_path / "f.h5"), {**IDENTITY, "precision": "bf16", "views": 1})
+    path = written(tmp_path / "f.h5", identity={"rgb": 1, "audio": 2})
+    with pytest.raises(UserError, match=r"audio is 2, wanted None; rgb is 1, wanted 3\. Make them again"):
+        CachedFeatures(path, {"rgb": 3})
 
 
 def test_an_identity_is_compared_as_it_is_stored(tmp_path):
@@ -166,7 +207,9 @@ def test_a_cut_file_is_refused(tmp_path, keep):
         CachedFeatures(path, IDENTITY)
 
 
-@pytest.mark.parametrize("part", ["plain/rgb", "augmented/rgb", "clip_ids", "augmented_ids", "plain", "augmented"])
+@pytest.mark.parametrize(
+    "part", ["plain/rgb", "present/rgb", "augmented/rgb", "clip_ids", "augmented_ids", "plain", "present", "augmented"]
+)
 def test_a_file_with_a_part_missing_is_refused(tmp_path, part):
     path = written(tmp_path / "f.h5")
     with h5py.File(path, "a") as file:
@@ -175,7 +218,7 @@ def test_a_file_with_a_part_missing_is_refused(tmp_path, part):
         CachedFeatures(path, IDENTITY)
 
 
-@pytest.mark.parametrize("part", ["plain/rgb", "augmented/rgb"])
+@pytest.mark.parametrize("part", ["plain/rgb", "present/rgb", "augmented/rgb"])
 def test_a_file_with_rows_missing_is_refused(tmp_path, part):
     path = written(tmp_path / "f.h5")
     with h5py.File(path, "a") as file:
@@ -236,7 +279,7 @@ def test_clips_that_came_later(tmp_path):
 
 
 def test_what_has_no_influence_is_not_in_the_identity():
-    other = {"enabled": True, "views": 1, "augment": {"flip_prob": 0.1}, "precision": "bf16", "batch_size": 8}
+    other = features(augment={"rgb": {"flip_prob": 0.1}})
     assert identity(features=other) == identity(seed=4) == identity()
     backbone = {"kind": "r3d_18", "weights": {"kind": "file", "path": "x"}, "frozen": True, "input_px": 112}
     assert identity(backbones={"rgb": backbone}) == identity()
@@ -246,12 +289,12 @@ def test_what_has_no_influence_is_not_in_the_identity():
     "change",
     [
         {"weights_sha256": {"rgb": "b" * 64}},
-        {"clip_spec": {"clip_frames": 8}},
+        {"specs": {"rgb": {"clip_frames": 8}}},
         {"compute": {"threads": 4}},
         {"backbones": {"rgb": {"kind": "r3d_18", "frozen": True, "input_px": 128}}},
-        {"features": {"views": 1, "augment": {}, "precision": "fp32", "batch_size": 8}},
-        {"features": {"views": 2, "augment": {}, "precision": "bf16", "batch_size": 8}},
-        {"features": {"views": 1, "augment": {}, "precision": "bf16", "batch_size": 9}},
+        {"features": features(precision="fp32")},
+        {"features": features(views=2)},
+        {"features": features(batch_size=9)},
     ],
 )
 def test_what_has_influence_is_in_the_identity(change):
@@ -259,11 +302,40 @@ def test_what_has_influence_is_in_the_identity(change):
 
 
 def test_the_seed_counts_for_random_views_and_random_weights():
-    views = {"features": {"views": 2, "augment": {"flip_prob": 0.5}, "precision": "bf16", "batch_size": 8}}
+    views = {"features": features(views=2)}
     for changes in (views, {"weights_sha256": {"rgb": ""}}):
         assert identity(**changes, seed=3) != identity(**changes, seed=4)
-    less = {"features": {**views["features"], "augment": {"flip_prob": 0.1}}}
+    less = {"features": features(views=2, augment={"rgb": {"flip_prob": 0.1}})}
     assert identity(**less) != identity(**views)
+
+
+def both(**changes):
+    settings = {
+        "backbones": {"rgb": {"kind": "r3d_18", "frozen": True}, "audio": {"kind": "resnet", "frozen": True}},
+        "weights_sha256": {"rgb": "a" * 64, "audio": "c" * 64},
+        "specs": {"rgb": {"clip_frames": 16}, "audio": {"n_mels": 128}},
+        "features": features(views=2),
+    }
+    return identity(**{**settings, **changes})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weights_sha256": {"rgb": "a" * 64, "audio": "b" * 64}},
+        {"specs": {"rgb": {"clip_frames": 16}, "audio": {"n_mels": 64}}},
+        {"features": features(views=2, augment={"rgb": RGB_AUGMENT, "audio": {"roll": False}})},
+        {"backbones": {"rgb": {"kind": "r3d_18", "frozen": True}, "audio": {"kind": "resnet", "depth": 50}}},
+    ],
+)
+def test_what_is_changed_of_the_sound_does_not_touch_the_pictures(change):
+    before, after = both(), both(**change)
+    assert after["rgb"] == before["rgb"] and after["audio"] != before["audio"]
+
+
+def test_a_modality_that_joins_leaves_the_others_as_they_are():
+    alone = {"backbones": {"rgb": {"kind": "r3d_18", "frozen": True}}, "features": features(views=2)}
+    assert identity(**alone)["rgb"] == both()["rgb"]
 
 
 def test_a_digest_is_of_the_values_of_some_clips(tmp_path):
@@ -275,6 +347,8 @@ def test_a_digest_is_of_the_values_of_some_clips(tmp_path):
     assert cached.digest(IDS[1:]) == other.digest(IDS[1:])
     assert cached.digest(IDS) != other.digest(IDS)
     assert cached.digest(IDS[:1]) != cached.digest(IDS[1:2]) != cached.digest(IDS[:2])
+    heard = CachedFeatures(written(tmp_path / "p.h5", present={"rgb": np.array([True, True, True])}), None)
+    assert heard.digest(IDS[1:2]) != cached.digest(IDS[1:2]) and heard.digest(IDS[:1]) == cached.digest(IDS[:1])
     random = CachedFeatures(written(tmp_path / "h.h5", augmented={"rgb": augmented + 1}), None)
     assert random.digest(["c"]) != cached.digest(["c"]) and random.digest(["a"]) == cached.digest(["a"])
     identity = CachedFeatures(written(tmp_path / "i.h5", identity={}), None)

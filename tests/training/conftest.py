@@ -8,6 +8,12 @@ def bench(tmp_path_factory) -> Bench:
     return make_bench(tmp_path_factory.mktemp("bench"))
 
 
+@pytest.fixture(scope="session")
+def both(tmp_path_factory) -> Bench:
+    """Return the same with sound, which some clips lack."""
+    return make_bench(tmp_path_factory.mktemp("both"), sound=True)
+
+
 @pytest.fixture(autouse=True)
 def as_left_by_others():
     """Let no test of this package see, or leave, torch settings of another one."""

@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_runs import ABOUT, BACKBONE, CLASSES, HEAD, make_model
+from tiny_runs import ABOUT, BACKBONE, CLASSES, EAR, HEAD, MBT, SOUND_SPEC, make_inputs, make_manifest, make_model
 
 from actrec.errors import UserError
+from actrec.models.recogniser import build
+from actrec.params import load
+from actrec.params.model import FileWeights
 from actrec.training.checkpoint import load_model, save_model, save_tensors
+from pipeline.model import checkpoint_of, fresh_model
 
 HEADS = {"action": {"kind": "mlp", "hidden": 5, "dropout": 0.1, "loss_weight": 1.0}, "other": HEAD}
 
@@ -18,7 +22,7 @@ HEADS = {"action": {"kind": "mlp", "hidden": 5, "dropout": 0.1, "loss_weight": 1
 def logits(model):
     clips = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 4, 16, 16, 3), dtype=np.uint8))
     with torch.inference_mode():
-        return model({"rgb": clips})["action"]
+        return model({"rgb": clips, "present": {"rgb": torch.ones(2, dtype=torch.bool)}})["action"]
 
 
 @pytest.fixture
@@ -39,19 +43,71 @@ def test_a_round_trip_gives_the_same_model(saved):
 
 
 def test_a_frozen_backbone_is_loaded_frozen_and_its_weights_are_not_looked_up(tmp_path):
-    weights = {"kind": "file", "path": str(tmp_path / "gone.pt"), "sha256": "a" * 64}
-    backbones = {"rgb": {**BACKBONE, "frozen": True, "weights": weights}}
-    about = replace(ABOUT, model={**ABOUT.model, "backbones": backbones}, weights_sha256={"rgb": "a" * 64})
-    save_model(tmp_path / "best.pt", about, make_model(seed=3).state_dict())
+    """`checkpoint_of` is what the stage `train` says of its model."""
+    file = tmp_path / "gone.pt"
+    save_tensors(file, make_model(seed=9).backbones["rgb"].state_dict())
+    weights = {"kind": "file", "path": str(file), "sha256": digest(file)}
+    params = load(Path(__file__).parents[2] / "recipes/demo.yaml")
+    backbone = params.model.backbones.rgb.model_copy(
+        update={**BACKBONE, "frozen": True, "weights": FileWeights.model_validate(weights)}
+    )
+    backbones = params.model.backbones.model_copy(update={"rgb": backbone})
+    params = params.model_copy(update={"model": params.model.model_copy(update={"backbones": backbones})})
+    inputs = make_inputs(tmp_path, make_manifest())
+    model = fresh_model(params, inputs)
+    about = checkpoint_of(params, model, inputs)
+    assert about.weights_sha256 == {"rgb": digest(file)}
+    save_model(tmp_path / "best.pt", about, model.state_dict())
+    file.unlink()
     loaded, found = load_model(tmp_path / "best.pt")
     assert found == about and loaded.frozen == {"rgb"}
+    assert torch.equal(logits(loaded), logits(model.eval()))
+
+
+def test_a_model_that_sees_and_hears_and_finds_several_classes(tmp_path):
+    about = replace(
+        ABOUT,
+        model={"backbones": {"rgb": BACKBONE, "audio": EAR}, "neck": MBT, "heads": {"action": HEAD}},
+        multi_label=("action",),
+        sound_spec=SOUND_SPEC,
+        weights_sha256={"rgb": "", "audio": ""},
+    )
+    model = about.rebuild(build_for(about, seed=3).state_dict())
+    save_model(tmp_path / "best.pt", about, model.state_dict())
+    loaded, found = load_model(tmp_path / "best.pt")
+    assert found == about and found.sound_spec == SOUND_SPEC and loaded.multi_label == {"action"}
+    assert found.input_px == 16
+    tokens = {"rgb": torch.randn(2, 2, 16), "audio": torch.randn(2, 3, 512)}
+    present = {"rgb": torch.tensor([True, True]), "audio": torch.tensor([True, False])}
+    with torch.inference_mode():
+        assert torch.equal(loaded.decide(tokens, present)["action"], model.decide(tokens, present)["action"])
+
+
+def test_a_model_that_only_hears(tmp_path):
+    about = replace(
+        ABOUT,
+        model={"backbones": {"audio": EAR}, "neck": {"kind": "mean"}, "heads": {"action": HEAD}},
+        clip_spec=None,
+        sound_spec=SOUND_SPEC,
+        weights_sha256={"audio": ""},
+    )
+    model = build_for(about, seed=3).eval()
+    save_model(tmp_path / "best.pt", about, model.state_dict())
+    loaded, found = load_model(tmp_path / "best.pt")
+    assert found == about and found.clip_spec is None and found.input_px is None
+    mels = {"audio": torch.randn(2, 40, 70), "present": {"audio": torch.ones(2, dtype=torch.bool)}}
+    with torch.inference_mode():
+        assert torch.equal(loaded(mels)["action"], model(mels)["action"])
+
+
+def build_for(about, *, seed):
+    options = {"multi_label": about.multi_label, "clip_frames": 4, "channels_last": True, "seed": seed}
+    return build(about.model, classes=about.classes, **options)
 
 
 def test_several_heads(tmp_path):
-    from actrec.models.recogniser import build
-
     about = replace(ABOUT, model={**ABOUT.model, "heads": HEADS}, classes={"action": CLASSES, "other": ("x", "y")})
-    options = {"clip_frames": 4, "channels_last": True, "seed": 5}
+    options = {"multi_label": (), "clip_frames": 4, "channels_last": True, "seed": 5}
     model = build(about.model, classes=about.classes, **options).eval()
     save_model(tmp_path / "best.pt", about, model.state_dict())
     assert torch.equal(logits(load_model(tmp_path / "best.pt")[0]), logits(model))

@@ -1,8 +1,20 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from tiny_runs import ABOUT, IDENTITY, PLAIN, make_features, make_folder, make_manifest
+from tiny_runs import (
+    ABOUT,
+    IDENTITY,
+    PLAIN,
+    SILENT,
+    SOUND_SPEC,
+    SPEC,
+    make_features,
+    make_folder,
+    make_inputs,
+    make_manifest,
+    make_mels,
+)
 
 from actrec.data.manifest import Manifest, dump
 from actrec.errors import UserError
@@ -17,13 +29,21 @@ VIEW = {"input_px": 16, "augment": PLAIN, "seed": 0}
 
 @pytest.fixture
 def inputs(tmp_path) -> Inputs:
-    manifest = make_manifest()
-    return Inputs(manifest, make_folder(tmp_path / "frames", manifest))
+    return make_inputs(tmp_path, make_manifest())
+
+
+@pytest.fixture
+def both(tmp_path) -> Inputs:
+    return make_inputs(tmp_path, make_manifest(), sound=True)
+
+
+def open_from(folder: Path, *modalities: str) -> Inputs:
+    return open_inputs(folder / "manifest.csv", frames=folder / "frames", mels=folder / "mels", modalities=modalities)
 
 
 def changed(inputs: Inputs, clip_id: str, /, **changes) -> Inputs:
     clips = tuple(replace(c, **changes) if c.clip_id == clip_id else c for c in inputs.manifest.clips)
-    return replace(inputs, manifest=Manifest(clips, inputs.manifest.heads))
+    return replace(inputs, manifest=replace(inputs.manifest, clips=clips))
 
 
 # --- what training reads ----------------------------------------------------------------------------------------------
@@ -42,7 +62,7 @@ def test_a_source_has_the_clips_of_its_split_live_or_cached(inputs, tmp_path):
 def test_features_of_something_else_are_refused(inputs, tmp_path):
     make_features(tmp_path / "f.h5", inputs.manifest)
     with pytest.raises(UserError, match="features of something else"):
-        inputs.with_features(tmp_path / "f.h5", {**IDENTITY, "views": 4})
+        inputs.with_features(tmp_path / "f.h5", {"rgb": {**IDENTITY["rgb"], "views": 4}})
 
 
 def test_a_split_without_clips_is_named(inputs):
@@ -58,14 +78,48 @@ def test_clips_without_a_tensor_are_left_out(tmp_path):
     kept = [clip.clip_id for clip in manifest.clips if clip.clip_id not in ("train03", "val00")]
     write_index(tmp_path / "frames", {**index, "clips": {i: {"file": f"{i}.pt", "sha256": "0"} for i in kept}})
     (tmp_path / "manifest.csv").write_text(dump(manifest))
-    opened = open_inputs(tmp_path / "manifest.csv", tmp_path / "frames")
+    opened = open_from(tmp_path, "rgb")
     assert [clip.clip_id for clip in opened.manifest.clips] == kept
     assert len(opened.source("train", **VIEW)) == 9
 
 
+def write_stages(folder: Path) -> Manifest:
+    """Leave what open_inputs reads: pictures of all clips but val00, sound of all but the silent ones."""
+    manifest = make_manifest()
+    for name, made, missing in (
+        ("frames", make_folder(folder / "frames", manifest), {"val00"}),
+        ("mels", make_mels(folder / "mels", manifest), {*SILENT}),
+    ):
+        clips = {i: {"file": i, "sha256": d} for i, d in made.digests.items() if i not in missing}
+        index = {"enabled": True, "sharded": False, "spec": asdict(made.spec), "clips": clips, "absent": {}}
+        write_index(folder / name, index)
+    (folder / "manifest.csv").write_text(dump(manifest))
+    return manifest
+
+
+def test_a_clip_without_sound_is_left_out_only_by_a_model_that_has_nothing_but_ears(tmp_path):
+    every = [clip.clip_id for clip in write_stages(tmp_path).clips]
+    both, ears = open_from(tmp_path, "rgb", "audio"), open_from(tmp_path, "audio")
+    assert [clip.clip_id for clip in both.manifest.clips] == [i for i in every if i != "val00"]
+    assert [clip.clip_id for clip in ears.manifest.clips] == [i for i in every if i not in SILENT]
+    assert (both.clip_spec, both.sound_spec) == (SPEC, SOUND_SPEC)
+    assert (ears.clip_spec, ears.sound_spec) == (None, SOUND_SPEC)
+    eyes = open_from(tmp_path, "rgb")
+    assert (eyes.clip_spec, eyes.sound_spec, list(eyes.folders)) == (SPEC, None, ["rgb"])
+
+
+def test_nothing_that_can_be_used_is_told(tmp_path):
+    write_stages(tmp_path)
+    write_index(
+        tmp_path / "mels", {"enabled": True, "sharded": False, "spec": asdict(SOUND_SPEC), "clips": {}, "absent": {}}
+    )
+    with pytest.raises(UserError, match=r"no clip can be used\. quarantine_\*\.csv and sound\.csv"):
+        open_from(tmp_path, "audio")
+
+
 def test_stages_that_have_not_run_are_named(tmp_path):
     with pytest.raises(UserError, match=r"index\.json: not there.*dvc repro"):
-        open_inputs(tmp_path / "manifest.csv", tmp_path / "frames")
+        open_from(tmp_path, "rgb")
 
 
 # --- on what a result depends -----------------------------------------------------------------------------------------
@@ -82,13 +136,33 @@ def test_the_digest_is_of_the_splits_that_are_asked_for(inputs):
 @pytest.mark.parametrize("change", [{"labels": {"action": "c"}}, {"labels": {}}, {"split": "val"}, {"clip_id": "zz"}])
 def test_the_digest_sees_every_change(inputs, change):
     other = changed(inputs, "train00", **change)
-    other.clips.digests["zz"] = "digest of train00"
+    other.folders["rgb"].digests["zz"] = "digest of train00"
     assert other.digest(["train", "val"]) != inputs.digest(["train", "val"])
+
+
+def test_the_digest_sees_other_sound_and_sound_at_all(both):
+    digest = both.digest(["train", "val"])
+    assert replace(both, folders={"rgb": both.folders["rgb"]}).digest(["train", "val"]) != digest
+    sounds = both.folders["audio"].digests
+    sounds["test01"] = "other"
+    assert both.digest(["train", "val"]) == digest
+    sounds["val02"] = "other"
+    changed_sound = both.digest(["train", "val"])
+    assert changed_sound != digest
+    del sounds["val02"]
+    assert both.digest(["train", "val"]) not in (digest, changed_sound)
+
+
+def test_the_digest_sees_samples_and_which_heads_may_say_several_classes(inputs):
+    digest = inputs.digest(["train", "val"])
+    assert changed(inputs, "val00", sample="s").digest(["train", "val"]) != digest
+    several = replace(inputs, manifest=replace(inputs.manifest, multi_label=frozenset({"action"})))
+    assert several.digest(["train", "val"]) != digest
 
 
 def test_the_digest_sees_other_pixels_and_other_features(inputs, tmp_path):
     digest = inputs.digest(["train", "val"])
-    inputs.clips.digests["val02"] = "other"
+    inputs.folders["rgb"].digests["val02"] = "other"
     assert inputs.digest(["train", "val"]) != digest
     make_features(tmp_path / "f.h5", inputs.manifest, views=1)
     make_features(tmp_path / "g.h5", inputs.manifest, views=2)

@@ -44,7 +44,7 @@ def bf16_gradients(num_frames, size_px):
     for autocast in (True, False):
         model.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            logits = model({"rgb": clips})["action"]
+            logits = model({"rgb": clips, "present": {"rgb": torch.ones(2, dtype=torch.bool)}})["action"]
         logits.float().square().sum().backward()
         found.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     return found

@@ -1,9 +1,23 @@
 """Features are the numbers that training would compute live, whatever else is computed with them and when."""
 
+from collections import defaultdict
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
-from tiny_runs import BACKBONE, SPEC, make_folder, make_manifest, make_model
+from tiny_runs import (
+    AUGMENT,
+    BACKBONE,
+    EAR,
+    SILENT,
+    SOUND_SPEC,
+    SPEC,
+    make_both_model,
+    make_inputs,
+    make_manifest,
+    make_model,
+)
 
 from actrec.errors import UserError
 from actrec.media.clip import ClipSpec
@@ -11,18 +25,16 @@ from actrec.store import cas
 from actrec.store.cas import Store
 from actrec.store.features import CachedFeatures, feature_identity
 from actrec.training import extract
-from actrec.training.data import Inputs
 from actrec.training.device import launch
 from actrec.training.extract import Views, cache_features
+from actrec.training.modalities import open_modalities
 
-AUGMENT = {"min_area_frac": 0.5, "flip_prob": 0.5, "color_jitter": 0.1}
 
-
-def identity_of(*, views=1, sha256="f" * 64, seed=0, **features):
+def identity_of(*, views=1, sha256="f" * 64, seed=0, sound=False, sound_sha256="e" * 64, **features):
     return feature_identity(
-        backbones={"rgb": BACKBONE},
-        weights_sha256={"rgb": sha256},
-        clip_spec={name: getattr(SPEC, name) for name in SPEC.__slots__},
+        backbones={"rgb": BACKBONE, **({"audio": EAR} if sound else {})},
+        weights_sha256={"rgb": sha256, "audio": sound_sha256},
+        specs={"rgb": asdict(SPEC), "audio": asdict(SOUND_SPEC)},
         features={"views": views, "augment": AUGMENT, "precision": "fp32", "batch_size": 3, **features},
         compute={"device": "cpu", "threads": 1, "channels_last": True},
         seed=seed,
@@ -34,17 +46,29 @@ def cache(tmp_path):
     """Return a function that runs the extraction over the clips of a manifest."""
 
     def run(
-        name="features.h5", *, manifest=None, views=1, store="store", precision="fp32", model=None, spec=SPEC, **other
+        name="features.h5",
+        *,
+        manifest=None,
+        views=1,
+        store="store",
+        precision="fp32",
+        model=None,
+        spec=SPEC,
+        sound=False,
+        digests=None,
+        augment=AUGMENT,
+        **other,
     ):
-        manifest = manifest or make_manifest()
-        inputs = Inputs(manifest, make_folder(tmp_path / f"frames {spec.clips_per_video}", manifest, spec=spec))
+        inputs = make_inputs(tmp_path, manifest or make_manifest(), sound=sound, spec=spec)
+        for modality, changed in (digests or {}).items():
+            inputs.folders[modality].digests.update(changed)
         cache_features(
             tmp_path / name,
-            model or make_model(frozen=True),
+            model or (make_both_model if sound else make_model)(frozen=True),
             inputs,
-            identity=identity_of(views=views, precision=precision, **other),
+            identity=identity_of(views=views, precision=precision, sound=sound, augment=augment, **other),
             views=views,
-            augment=AUGMENT,
+            augment=augment,
             precision=precision,
             batch_size=3,
             input_px=16,
@@ -59,17 +83,21 @@ def cache(tmp_path):
 
 @pytest.fixture
 def computed(monkeypatch):
-    """Return the list of the ids of computed clips."""
-    found = []
+    """Return the ids of computed clips, a modality."""
+    found = defaultdict(list)
     real = extract._compute
 
-    def spying(model, clip_ids, *rest):
-        for clip_id, tokens in real(model, clip_ids, *rest):
-            found.append(clip_id)
+    def spying(model, clip_ids, views, *rest):
+        for clip_id, tokens in real(model, clip_ids, views, *rest):
+            found[views.modality].append(clip_id)
             yield clip_id, tokens
 
     monkeypatch.setattr(extract, "_compute", spying)
     return found
+
+
+def readers_of(inputs):
+    return open_modalities(inputs.folders, input_px=16, augment=AUGMENT)
 
 
 def live_tokens(model, views):
@@ -81,15 +109,15 @@ def test_cached_tokens_are_live_tokens(cache, tmp_path):
     """Bit by bit, in batches of the same shape: another one may change the last bits of any of its members."""
     manifest, model = make_manifest(), make_model(frozen=True)
     features = CachedFeatures(cache(views=3), None)
-    folder = make_folder(tmp_path / "frames 1", manifest)
-    plain, random = (Views(n, 16, AUGMENT, 0) for n in (0, 2))
+    rgb = readers_of(make_inputs(tmp_path, manifest))["rgb"]
+    plain, random = (Views("rgb", rgb, n, 0) for n in (0, 2))
     for clip in manifest.clips:
         found = features.plain("rgb", [clip.clip_id])[0]
-        expected = live_tokens(model, plain.of(clip.clip_id, folder[clip.clip_id]).expand(3, -1, -1, -1, -1))
+        expected = live_tokens(model, plain.of(clip.clip_id).expand(3, -1, -1, -1, -1))
         assert np.array_equal(found[0], expected[0])
         augmented = features.augmented("rgb", [clip.clip_id])[0]
         if clip.split == "train":
-            expected = live_tokens(model, random.of(clip.clip_id, folder[clip.clip_id]))
+            expected = live_tokens(model, random.of(clip.clip_id))
             assert np.array_equal(augmented, expected)
             assert not np.array_equal(augmented[0], augmented[1]) and not np.array_equal(augmented[0], found[0])
         else:
@@ -100,10 +128,10 @@ def test_cached_tokens_are_live_tokens(cache, tmp_path):
 def test_several_clips_of_a_video_and_several_views(cache, tmp_path):
     spec = ClipSpec(4, 2, None, 20, "crop")
     features = CachedFeatures(cache(views=3, spec=spec), None)
-    folder, model = make_folder(tmp_path / "frames 2", make_manifest(), spec=spec), make_model(frozen=True)
+    rgb, model = readers_of(make_inputs(tmp_path, make_manifest(), spec=spec))["rgb"], make_model(frozen=True)
     assert features.plain("rgb", ["val01"]).shape == (1, 2, 2, 16)
     assert features.augmented("rgb", ["train01"]).shape == (1, 4, 2, 16)
-    expected = live_tokens(model, Views(2, 16, AUGMENT, 0).of("train01", folder["train01"]))
+    expected = live_tokens(model, Views("rgb", rgb, 2, 0).of("train01"))
     assert np.array_equal(features.augmented("rgb", ["train01"])[0], expected)
 
 
@@ -138,20 +166,20 @@ def test_a_killed_extraction_goes_on(cache, computed, monkeypatch):
         patch.setattr(cas.Store, "put", dying)
         with pytest.raises(KeyboardInterrupt):
             cache("2.h5", store="other", views=2)
-    before = len(computed)
+    before = len(computed["rgb"])
     assert cache("2.h5", store="other", views=2).read_bytes() == undisturbed
     # 18 plain and 10 random; the eighth was computed, but not kept.
-    assert (before, len(computed)) == (8, 8 + 18 + 10 - 7)
+    assert (before, len(computed["rgb"])) == (8, 8 + 18 + 10 - 7)
 
 
 def test_one_clip_more_is_one_computation_more(cache, computed):
     cache(manifest=make_manifest(val=4))
     computed.clear()
     cache()
-    assert computed == ["val04"]
+    assert computed["rgb"] == ["val04"]
     computed.clear()
     cache(manifest=make_manifest(val=2))
-    assert computed == []
+    assert computed["rgb"] == []
 
 
 @pytest.mark.parametrize(("sha256", "expected"), [("f" * 64, 10), ("", 10)])
@@ -159,28 +187,25 @@ def test_plain_views_stay_when_random_ones_join_them(cache, computed, sha256, ex
     cache(views=1, sha256=sha256)
     computed.clear()
     cache(views=2, sha256=sha256)
-    assert len(computed) == expected and {clip_id[:5] for clip_id in computed} == {"train"}
+    assert len(computed["rgb"]) == expected and {clip_id[:5] for clip_id in computed["rgb"]} == {"train"}
 
 
 def test_a_seed_counts_where_something_is_random(cache, computed):
     cache(views=2, seed=0)
     computed.clear()
     cache(views=2, seed=1)
-    assert len(computed) == 10  # the random views
+    assert len(computed["rgb"]) == 10  # the random views
     computed.clear()
     cache(views=1, seed=0, sha256="")
     cache(views=1, seed=1, sha256="")
-    assert len(computed) == 36  # the weights are random
+    assert len(computed["rgb"]) == 36  # the weights are random
 
 
-def test_other_bytes_are_computed_anew(cache, computed, monkeypatch):
+def test_other_bytes_are_computed_anew(cache, computed):
     cache()
     computed.clear()
-    manifest = make_manifest()
-    real = extract._digests
-    monkeypatch.setattr(extract, "_digests", lambda clip, *a: ["other"] if clip.clip_id == "test01" else real(clip, *a))
-    cache(manifest=manifest)
-    assert computed == ["test01"]
+    cache(digests={"rgb": {"test01": "other"}})
+    assert computed["rgb"] == ["test01"]
 
 
 def test_bf16_is_kept_in_two_bytes(cache):
@@ -200,3 +225,100 @@ def test_features_that_are_no_numbers_stop_the_run(cache):
     assert np.isfinite(CachedFeatures(cache(model=model), None).plain("rgb", ["val00"])).all()
     with pytest.raises(UserError, match=r"its features are no numbers in float16\. Set features\.precision: fp32"):
         cache(model=model, precision="bf16")
+
+
+# --- pictures and sound -----------------------------------------------------------------------------------------------
+
+HEARD = [clip.clip_id for clip in make_manifest().clips if clip.clip_id not in SILENT]
+
+
+def test_cached_tokens_of_both_are_live_tokens(cache, tmp_path):
+    """Bit by bit, in batches of the same shape as the extraction's."""
+    manifest, model = make_manifest(), make_both_model(frozen=True).eval()
+    cached = make_inputs(tmp_path, manifest, sound=True).with_features(cache(views=3, sound=True), None)
+    live = make_inputs(tmp_path, manifest, sound=True)
+    for split in ("train", "val", "test"):
+        view = {"input_px": 16, "augment": AUGMENT, "seed": 0}
+        stored, fresh = cached.source(split, **view), live.source(split, **view)
+        for row in range(len(stored)):
+            found, shown = (source.plain_batch(np.array([row] * 3)) for source in (stored, fresh))
+            with torch.inference_mode():
+                expected = model.tokens(shown)
+            for modality in ("rgb", "audio"):
+                assert torch.equal(found["present"][modality], shown["present"][modality])
+                if shown["present"][modality][0]:
+                    assert torch.equal(found["tokens"][modality], expected[modality])
+                else:
+                    assert stored.clips[row].clip_id in SILENT and not found["tokens"][modality].any()
+    assert found["tokens"]["rgb"].shape == (3, 2, 16) and found["tokens"]["audio"].shape == (3, 9, 6)
+
+
+def test_cached_random_views_of_the_sound_are_those_that_are_drawn(cache, tmp_path):
+    features = CachedFeatures(cache(views=3, sound=True), None)
+    model = make_both_model(frozen=True).eval()
+    audio = Views("audio", readers_of(make_inputs(tmp_path, make_manifest(), sound=True))["audio"], 2, 0)
+    with torch.inference_mode():
+        expected = model.tokens_of("audio", audio.of("train01")).numpy()
+    found = features.augmented("audio", ["train01"])[0]
+    assert found.shape == (2, 9, 6) and np.array_equal(found, expected) and not np.array_equal(found[0], found[1])
+    assert not features.augmented("audio", ["train02"]).any()
+
+
+def test_who_has_sound_is_in_the_file_and_the_others_are_zeros(cache):
+    features = CachedFeatures(cache(views=2, sound=True), None)
+    ids = [clip.clip_id for clip in make_manifest().clips]
+    assert features.modalities == ["audio", "rgb"] and features.present("rgb", ids).all()
+    assert features.present("audio", ids).tolist() == [clip_id in HEARD for clip_id in ids]
+    assert not features.plain("audio", list(SILENT)).any()
+    assert (
+        features.plain("audio", HEARD).any(axis=(1, 2, 3)).all()
+        and features.plain("rgb", ids).any(axis=(1, 2, 3)).all()
+    )
+
+
+def test_only_what_is_there_is_computed(cache, computed):
+    cache(sound=True)
+    assert len(computed["rgb"]) == 18 and computed["audio"] == HEARD
+
+
+def test_other_sound_settings_compute_no_pictures_again(cache, computed):
+    cache(sound=True, views=2)
+    computed.clear()
+    cache(sound=True, views=2, sound_sha256="d" * 64)
+    train = [clip_id for clip_id in HEARD if clip_id.startswith("train")]
+    assert computed["rgb"] == [] and computed["audio"] == [*HEARD, *train]
+    computed.clear()
+    cache(sound=True, views=2, sound_sha256="d" * 64, augment={**AUGMENT, "audio": {**AUGMENT["audio"], "roll": False}})
+    assert computed["rgb"] == [] and computed["audio"] == train
+    computed.clear()
+    cache(sound=True, views=2, sound_sha256="d" * 64, sha256="b" * 64)
+    assert len(computed["rgb"]) == 28 and computed["audio"] == []
+
+
+def test_sound_that_joins_computes_no_pictures_again(cache, computed):
+    cache()
+    computed.clear()
+    cache(sound=True)
+    assert computed["rgb"] == [] and computed["audio"] == HEARD
+
+
+def test_sound_that_changes_is_computed_anew_alone(cache, computed):
+    cache(sound=True)
+    computed.clear()
+    cache(sound=True, digests={"audio": {"val02": "other"}})
+    assert (computed["rgb"], computed["audio"]) == ([], ["val02"])
+
+
+def test_no_sound_anywhere_is_told(cache):
+    with pytest.raises(UserError, match=r"no clip has audio: take it out of model\.backbones.*sound\.csv"):
+        cache(sound=True, manifest=make_manifest(train=0, val=0, test=1))
+
+
+def test_features_of_sound_do_not_depend_on_the_other_clips(cache):
+    few = make_manifest(train=2, val=1, test=2)
+    one = CachedFeatures(cache("few.h5", manifest=few, store="one", views=2, sound=True), None)
+    other = CachedFeatures(cache("all.h5", store="other", views=2, sound=True), None)
+    ids = [clip.clip_id for clip in few.clips]
+    assert np.array_equal(one.plain("audio", ids), other.plain("audio", ids))
+    train = ["train00", "train01"]
+    assert np.array_equal(one.augmented("audio", train), other.augmented("audio", train))

@@ -3,9 +3,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from tiny_runs import ADAMW, CLASSES, CONSTANT, HEAD, PLAIN, SGD, make_model
+from tiny_runs import ADAMW, BACKBONE, CLASSES, CONSTANT, HEAD, PLAIN, SGD, ignore, make_model, states
 
 from actrec.errors import UserError
+from actrec.media.clip import ClipFolder
 from actrec.models.recogniser import build
 from actrec.store.features import CachedFeatures
 from actrec.training.fit import Run
@@ -19,14 +20,6 @@ from actrec.training.sources import Batches
 
 NO_DROPOUT = {**HEAD, "dropout": 0.0}
 BARE = {"optimizer": SGD, "schedule": CONSTANT, "clip_norm": 0.0, "label_smoothing": 0.0, "class_weights": "none"}
-
-
-def ignore(row):
-    pass
-
-
-def states(run, module):
-    return {name: value.clone() for name, value in module(run._core).state_dict().items()}
 
 
 def same(first, second):
@@ -270,10 +263,11 @@ def test_probabilities_that_are_no_numbers_stop_the_run(bench):
 @pytest.mark.parametrize("kind", ["live", "cached"])
 def test_the_test_split_is_never_looked_at(bench, monkeypatch, kind):
     opened = []
-    clips = type(bench.inputs.clips)
-    real = clips.__getitem__
-    monkeypatch.setattr(clips, "__getitem__", lambda self, clip_id: (opened.append(clip_id), real(self, clip_id))[1])
-    for name in ("plain", "augmented"):
+    real = ClipFolder.__getitem__
+    monkeypatch.setattr(
+        ClipFolder, "__getitem__", lambda self, clip_id: (opened.append(clip_id), real(self, clip_id))[1]
+    )
+    for name in ("plain", "present", "augmented"):
         monkeypatch.setattr(CachedFeatures, name, spy(getattr(CachedFeatures, name), opened))
     bench.run(kind, epochs=2).fit(ignore)
     assert {clip_id[:3] for clip_id in opened} == {"tra", "val"}
@@ -288,7 +282,7 @@ def test_a_row_of_the_history(bench):
     rows = []
     fitted = bench.run("cached", epochs=2).fit(rows.append)
     assert fitted.history == rows and [row["epoch"] for row in rows] == [1, 2]
-    metrics = ("top1", "top5", "mean_per_class_acc", "f1_macro", "f1_weighted", "loss")
+    metrics = ("top1", "top5", "mean_per_class_acc", "f1_macro", "f1_weighted", "map_macro", "loss")
     times = ("data_s", "compute_s", "epoch_s", "peak_memory_mb")
     names = [
         "epoch",
@@ -322,6 +316,9 @@ def test_views_are_averaged_as_probabilities(bench):
         def forward(self, batch):
             return {"action": torch.tensor([[0.0, 100.0], [100.0, 0.0], [0.0, 0.0], [0.0, 0.0]])}
 
+        def to_probs(self, head, logits):
+            return logits.softmax(dim=1)
+
     class TwoViews:
         is_slow = False
 
@@ -339,8 +336,8 @@ def test_two_heads_with_missing_labels(bench):
     """A label named like a method of torch's modules is as good as any."""
     heads = {"type": NO_DROPOUT, "v1.0": {**NO_DROPOUT, "loss_weight": 0.0}}
     classes = {"type": CLASSES, "v1.0": ("p", "q")}
-    spec = {"backbones": make_spec_of_backbones(), "heads": heads}
-    model = build(spec, classes=classes, clip_frames=4, channels_last=False, seed=0)
+    spec = {"backbones": {"rgb": BACKBONE}, "neck": {"kind": "mean"}, "heads": heads}
+    model = build(spec, classes=classes, multi_label=(), clip_frames=4, channels_last=False, seed=0)
     run = bench.run("live")
     train, val = run._train_batches._source, run._val_batches._source
     train.labels = {"type": train.labels["action"], "v1.0": torch.full((10,), -1)}
@@ -360,12 +357,6 @@ def test_two_heads_with_missing_labels(bench):
     row = two.fit(ignore).history[0]
     assert {"val_type_top1", "val_v1.0_top1"} <= set(row)
     assert all(torch.equal(old, new) for old, new in zip(before, model.heads[1].parameters(), strict=True))
-
-
-def make_spec_of_backbones():
-    from tiny_runs import BACKBONE
-
-    return {"rgb": BACKBONE}
 
 
 def vars_of(settings):

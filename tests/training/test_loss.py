@@ -6,8 +6,8 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
-from actrec.training.loss import Loss, balanced_weights
-from actrec.training.sources import NO_LABEL
+from actrec.training.labels import NO_LABEL
+from actrec.training.loss import Loss, balanced_weights, positive_weights
 
 LOGITS = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.0, -1.0], [0.0, 0.0, 3.0]])
 LABELS = torch.tensor([0, 1, 2, 0])
@@ -97,3 +97,70 @@ def test_half_precision_is_added_up_in_full():
 def test_balance_moves_with_the_module():
     loss = make_loss(class_weights="balanced").to("meta")
     assert all(buffer.is_meta for buffer in loss.buffers()) and len(list(loss.buffers())) == 1
+
+
+# --- several classes a clip ---------------------------------------------------------------------------------------
+
+MANY = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0], [NO_LABEL] * 3, [1.0, 0.0, 0.0]])
+KNOWN = [0, 1, 3]
+
+
+def binary_cross_entropy(logit, target, weight=1.0):
+    prob = 1 / (1 + exp(-logit))
+    return -(weight * target * log(prob) + (1 - target) * log(1 - prob))
+
+
+def by_hand(target_of=lambda y: y, weights=(1.0, 1.0, 1.0)):
+    cells = [
+        binary_cross_entropy(LOGITS[i, k].item(), target_of(MANY[i, k].item()), weights[k])
+        for i in KNOWN
+        for k in range(3)
+    ]
+    return sum(cells) / len(cells)
+
+
+def test_each_class_is_a_question_of_its_own_and_unlabelled_clips_are_not_asked():
+    found = make_loss(labels=MANY)({"a": LOGITS}, {"a": MANY})
+    assert found.item() == pytest.approx(by_hand())
+
+
+def test_smoothing_moves_both_answers_to_the_middle():
+    found = make_loss(labels=MANY, smoothing=0.2)({"a": LOGITS}, {"a": MANY})
+    assert found.item() == pytest.approx(by_hand(lambda y: 0.9 if y else 0.1))
+
+
+def test_positives_weigh_as_much_as_negatives():
+    """a: 2 of 3 positive, 1/2. b: none, 1. c: 2 of 3."""
+    assert positive_weights(MANY).tolist() == [0.5, 1.0, 0.5]
+    found = make_loss(labels=MANY, class_weights="balanced")({"a": LOGITS}, {"a": MANY})
+    assert found.item() == pytest.approx(by_hand(weights=(0.5, 1.0, 0.5)))
+
+
+def test_a_class_that_every_clip_has_keeps_its_weight():
+    assert positive_weights(torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0]])).tolist() == [1.0, 2.0]
+
+
+def test_a_clip_that_one_head_does_not_know_still_trains_the_other():
+    loss = Loss(
+        {"a": {"loss_weight": 2.0}, "acts": {"loss_weight": 0.5}},
+        labels={"a": LABELS, "acts": MANY},
+        num_classes={"a": 3, "acts": 3},
+        class_weights="none",
+        label_smoothing=0.0,
+    )
+    logits = {"a": LOGITS.clone().requires_grad_(), "acts": LOGITS.clone().requires_grad_()}
+    labels = {"a": torch.tensor([NO_LABEL, 1, 2, 0]), "acts": MANY}
+    loss(logits, labels).backward()
+    gradients = {head: values.grad for head, values in logits.items()}
+    assert gradients["a"] is not None and gradients["acts"] is not None
+    assert not gradients["a"][0].any() and gradients["acts"][0].any()
+    assert gradients["a"][2].any() and not gradients["acts"][2].any()
+    only = {head: make_loss(labels=labels[head])({"a": LOGITS}, {"a": labels[head]}).item() for head in labels}
+    assert loss(logits, labels).item() == pytest.approx(2 * only["a"] + 0.5 * only["acts"])
+
+
+def test_a_batch_without_any_of_several_labels_teaches_nothing():
+    logits = LOGITS.clone().requires_grad_()
+    found = make_loss(labels=MANY, class_weights="balanced")({"a": logits}, {"a": torch.full((4, 3), float(NO_LABEL))})
+    found.backward()
+    assert found.item() == 0 and logits.grad is not None and not logits.grad.any()

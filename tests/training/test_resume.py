@@ -1,5 +1,6 @@
 """A run that is killed and started again ends bit-identical to one that never was."""
 
+import math
 import random
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import ADAMW, CONSTANT, SETTINGS, outcome
+from tiny_runs import ADAMW, AUGMENT, CONSTANT, SETTINGS, outcome
 
 from actrec.errors import UserError
 from actrec.training.device import launch
@@ -177,6 +178,35 @@ def test_the_precision_s_state_is_taken_up_at_the_start_of_a_phase(bench, tmp_pa
     assert taken == [{"scale": 7.0}]
 
 
+# --- pictures and sound -----------------------------------------------------------------------------------------------
+
+BOTH = {"optimizer": ADAMW, "lr": 0.01, "epochs": 2, "freeze": {"epochs": 1, "lr": 0.1}}
+
+
+@pytest.mark.parametrize("kind", ["live", "cached"])
+@pytest.mark.parametrize("calls", [2, 5, 8])
+def test_a_run_on_both_that_dies_in_any_epoch_ends_as_if_it_had_not(both, tmp_path, kind, calls):
+    changes = BOTH if kind == "live" else {**BOTH, "freeze": {"epochs": 0, "lr": 0.1}, "epochs": 3}
+    undisturbed = outcome(both.run(kind, **changes).fit(ignore))
+    make = partial(both.run, kind, state=tmp_path / "state.pt", save_every_s=0, **changes)
+    assert killed_once(make, "_step", calls=calls, after=True) == undisturbed
+    assert all(math.isfinite(row[name]) for row in undisturbed["history"] for name in ("train_loss", "val_score"))
+
+
+def test_the_number_of_loader_workers_does_not_matter_for_both(both, monkeypatch):
+    ends = []
+    for workers in ("0", "2"):
+        monkeypatch.setenv("ACTREC_LOADER_WORKERS", workers)
+        ends.append(outcome(both.run("live", epochs=1).fit(ignore)))
+    assert ends[0] == ends[1]
+
+
+def test_only_the_neck_and_the_heads_are_in_the_state_of_two_frozen_backbones(both, tmp_path):
+    both.run("cached", state=tmp_path / "state.pt", epochs=1).fit(ignore)
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert {name.partition(".")[0] for name in saved["model"]} == {"neck", "heads"}
+
+
 def test_a_damaged_state_is_named(bench, tmp_path):
     state = tmp_path / "state.pt"
     bench.run("cached", state=state, epochs=1).fit(ignore)
@@ -186,8 +216,6 @@ def test_a_damaged_state_is_named(bench, tmp_path):
 
 
 def test_settings_of_the_tests_are_those_of_the_schema():
-    from actrec.params.schema import Train
+    from actrec.params.training import Train
 
-    Train.model_validate(
-        {**SETTINGS, "augment": {"min_area_frac": 1, "flip_prob": 0, "color_jitter": 0}, "precision": "fp32"}
-    )
+    Train.model_validate({**SETTINGS, "augment": AUGMENT, "precision": "fp32"})

@@ -1,11 +1,27 @@
 import numpy as np
 import pytest
 import torch
-from tiny_runs import AUGMENT, IDENTITY, PLAIN, SPEC, make_clip, make_features, make_folder, make_manifest
+from tiny_runs import (
+    AUGMENT,
+    BOTH_IDENTITY,
+    IDENTITY,
+    MEL_SHAPE,
+    PLAIN,
+    SILENT,
+    SPEC,
+    make_features,
+    make_folder,
+    make_inputs,
+    make_manifest,
+    make_mels,
+)
 
 from actrec.errors import UserError
 from actrec.media.clip import ClipSpec
-from actrec.training.sources import NO_LABEL, Batches, CachedTokens, LiveClips, label_tensors
+from actrec.store.features import CachedFeatures, write_features
+from actrec.training.labels import label_tensors
+from actrec.training.modalities import open_modalities
+from actrec.training.sources import Batches, CachedTokens, LiveClips
 from actrec.training.views import plain_view
 
 
@@ -17,8 +33,8 @@ def live(tmp_path):
         manifest = make_manifest()
         folder = make_folder(tmp_path / "frames", manifest, spec=spec)
         clips = manifest.of_split("train") if clips is None else clips
-        labels = label_tensors(clips, manifest.classes)
-        return LiveClips(clips, folder, labels, input_px=input_px, augment=augment, seed=seed)
+        labels = label_tensors(clips, manifest.classes, ())
+        return LiveClips(clips, open_modalities({"rgb": folder}, input_px=input_px, augment=augment), labels, seed=seed)
 
     return make
 
@@ -31,20 +47,9 @@ def cached(tmp_path):
         manifest = make_manifest()
         features = make_features(tmp_path / "features.h5", manifest, views=views)
         clips = manifest.of_split(split)
-        return CachedTokens(clips, features, label_tensors(clips, manifest.classes), seed=seed), features
+        return CachedTokens(clips, features, label_tensors(clips, manifest.classes, ()), seed=seed), features
 
     return make
-
-
-def test_labels_are_numbers_of_classes():
-    clips = [
-        make_clip("1", "train", {"a": "y", "b": "p"}),
-        make_clip("2", "train", {"b": "q"}),
-        make_clip("3", "train", {"a": "x"}),
-    ]
-    labels = label_tensors(clips, {"a": ("x", "y"), "b": ("p", "q")})
-    assert {head: values.tolist() for head, values in labels.items()} == {"a": [1, NO_LABEL, 0], "b": [0, 1, NO_LABEL]}
-    assert all(values.dtype == torch.int64 for values in labels.values())
 
 
 def test_a_random_view_is_the_clip_s_and_the_epoch_s_own(live):
@@ -147,9 +152,9 @@ def test_batches_follow_the_order(live, cached, monkeypatch, workers):
         assert [len(b["labels"]["action"]) for b in batches.plain(batch_size=4)] == [4, 4, 2]
 
 
-def test_plain_batches_are_all_clips_in_order(live):
-    source = live()
-    stored = torch.stack([source._folder[clip.clip_id][0] for clip in source.clips])
+def test_plain_batches_are_all_clips_in_order(live, tmp_path):
+    source, folder = live(), make_folder(tmp_path / "frames", make_manifest())
+    stored = torch.stack([folder[clip.clip_id][0] for clip in source.clips])
     found = torch.cat([batch["rgb"] for batch in Batches(source).plain(batch_size=3)])
     assert torch.equal(found, plain_view(stored, input_px=16))
 
@@ -165,3 +170,132 @@ def test_features_of_clips_that_are_not_there(tmp_path):
     assert features.identity == IDENTITY
     with pytest.raises(UserError, match=r"features\.h5.*train05.*dvc repro features"):
         features.plain("rgb", ["train05"])
+
+
+# --- pictures and sound -----------------------------------------------------------------------------------------------
+
+WITH_SOUND, SILENT_ROW = 1, 2  # rows of train: train01, and train02, which is one of SILENT
+TWO_VIEWS = ClipSpec(4, 2, None, 20, "crop")
+
+
+@pytest.fixture
+def hearing(tmp_path):
+    """Return a function that makes the live source of the training clips with two views of each video, one of sound."""
+
+    def make(*, augment=AUGMENT, seed=0, sound=True):
+        inputs = make_inputs(tmp_path, make_manifest(), sound=sound, spec=TWO_VIEWS)
+        return inputs.source("train", input_px=16, augment=augment, seed=seed)
+
+    return make
+
+
+def test_plain_views_of_different_counts_are_rows_that_belong_together(hearing, tmp_path):
+    batch = hearing().plain_batch(np.array([WITH_SOUND, SILENT_ROW, 0]))
+    assert batch["views"] == 2 and batch["labels"]["action"].tolist() == [1, 2, 0]
+    assert (batch["rgb"].shape, batch["rgb"].dtype) == ((6, 4, 16, 16, 3), torch.uint8)
+    assert (batch["audio"].shape, batch["audio"].dtype) == ((6, *MEL_SHAPE), torch.float32)
+    assert batch["present"]["rgb"].tolist() == [True] * 6
+    assert batch["present"]["audio"].tolist() == [True, True, False, False, True, True]
+    pictures = make_folder(tmp_path / "frames 2", make_manifest(), spec=TWO_VIEWS)
+    mels = make_mels(tmp_path / "mels", make_manifest())
+    for row, clip_id in ((0, "train01"), (4, "train00")):
+        assert torch.equal(batch["rgb"][row : row + 2], plain_view(pictures[clip_id], input_px=16))
+        assert all(np.array_equal(batch["audio"][i].numpy(), mels[clip_id]) for i in (row, row + 1))
+    assert torch.equal(batch["rgb"][2:4], plain_view(pictures["train02"], input_px=16))
+    assert not batch["audio"][2:4].any()
+
+
+def test_a_training_batch_says_who_has_sound_and_has_zeros_for_the_others(hearing, tmp_path):
+    batch = hearing(augment=PLAIN).training_batch(np.array([SILENT_ROW, WITH_SOUND]), 0)
+    assert (batch["rgb"].shape, batch["audio"].shape) == ((2, 4, 16, 16, 3), (2, *MEL_SHAPE))
+    assert batch["present"]["rgb"].tolist() == [True, True]
+    assert batch["present"]["audio"].tolist() == [False, True]
+    assert not batch["audio"][0].any()
+    mels = make_mels(tmp_path / "mels", make_manifest())
+    assert np.array_equal(batch["audio"][1].numpy(), mels["train01"])
+
+
+def test_a_random_view_of_the_sound_is_the_clip_s_and_the_epoch_s_own(hearing):
+    source, rows = hearing(), np.array([0, SILENT_ROW, 8])
+    batch = source.training_batch(rows, 3)["audio"]
+    assert torch.equal(source.training_batch(rows[2:], 3)["audio"][0], batch[2])
+    assert not torch.equal(source.training_batch(rows, 4)["audio"], batch)
+    assert not torch.equal(hearing(seed=1).training_batch(rows, 3)["audio"], batch)
+    assert not torch.equal(source.plain_batch(rows)["audio"][4], batch[2])
+
+
+def test_sound_does_not_change_the_random_views_of_the_pictures(hearing):
+    rows = np.arange(10)
+    alone, both = (hearing(sound=sound).training_batch(rows, 2) for sound in (False, True))
+    assert torch.equal(alone["rgb"], both["rgb"]) and "audio" not in alone and "audio" not in alone["present"]
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_both_come_through_the_loader(hearing, monkeypatch, workers):
+    monkeypatch.setenv("ACTREC_LOADER_WORKERS", workers)
+    source = hearing()
+    batches = Batches(source)
+    for found, expected in (
+        (next(iter(batches.plain(batch_size=7))), source.plain_batch(np.arange(7))),
+        (
+            next(iter(batches.training(np.array([2, 1, 0]), batch_size=3, epoch=5))),
+            source.training_batch(np.array([2, 1, 0]), 5),
+        ),
+    ):
+        for modality in ("rgb", "audio"):
+            assert torch.equal(found[modality], expected[modality])
+            assert torch.equal(found["present"][modality], expected["present"][modality])
+
+
+@pytest.fixture
+def cached_both(tmp_path):
+    """Return cached tokens of both, with two plain views of the pictures and one of the sound, and the file's values.
+
+    Each token says what it is: clip, view (the plain ones first) and modality.
+    """
+    manifest = make_manifest()
+    ids = [clip.clip_id for clip in manifest.clips]
+    train = [clip.clip_id for clip in manifest.of_split("train")]
+    first = ids.index(train[0])
+
+    def tokens(rows, views, *, modality):
+        return np.array([[[[row, view, modality]] for view in views] for row in rows], np.float32)
+
+    rows, train_rows = range(len(ids)), range(first, first + len(train))
+    write_features(
+        tmp_path / "both.h5",
+        identity=BOTH_IDENTITY,
+        clip_ids=ids,
+        plain={"rgb": tokens(rows, (0, 1), modality=0), "audio": tokens(rows, (0,), modality=1)},
+        present={"rgb": np.ones(len(ids), bool), "audio": np.array([i not in SILENT for i in ids])},
+        augmented_ids=train,
+        augmented={"rgb": tokens(train_rows, (2, 3), modality=0), "audio": tokens(train_rows, (1,), modality=1)},
+    )
+    clips = manifest.of_split("train")
+    features = CachedFeatures(tmp_path / "both.h5", BOTH_IDENTITY)
+    return CachedTokens(clips, features, label_tensors(clips, manifest.classes, ()), seed=0), first
+
+
+def test_cached_plain_views_of_different_counts_are_rows_that_belong_together(cached_both):
+    source, first = cached_both
+    batch = source.plain_batch(np.array([WITH_SOUND, SILENT_ROW]))
+    clip, silent = first + WITH_SOUND, first + SILENT_ROW
+    assert batch["views"] == 2 and "rgb" not in batch and "audio" not in batch
+    assert batch["tokens"]["rgb"].squeeze(1).tolist() == [[clip, 0, 0], [clip, 1, 0], [silent, 0, 0], [silent, 1, 0]]
+    assert batch["tokens"]["audio"].squeeze(1).tolist() == [[clip, 0, 1]] * 2 + [[silent, 0, 1]] * 2
+    assert batch["present"]["rgb"].tolist() == [True] * 4
+    assert batch["present"]["audio"].tolist() == [True, True, False, False]
+    assert batch["labels"]["action"].tolist() == [1, 2]
+
+
+def test_cached_views_are_chosen_by_chance_in_each_modality_by_itself(cached_both):
+    source, first = cached_both
+    rows, seen = np.array([7, SILENT_ROW, 0]), set()
+    for epoch in range(60):
+        batch = source.training_batch(rows, epoch)
+        assert batch["present"]["audio"].tolist() == [True, False, True] and batch["present"]["rgb"].all()
+        rgb, audio = (batch["tokens"][m].squeeze(1) for m in ("rgb", "audio"))
+        for tokens, modality in ((rgb, 0), (audio, 1)):
+            assert tokens[:, 0].tolist() == (first + rows).tolist() and (tokens[:, 2] == modality).all()
+        seen |= set(zip(rgb[:, 1].tolist(), audio[:, 1].tolist(), strict=True))
+    assert seen == {(i, j) for i in range(4) for j in range(2)}

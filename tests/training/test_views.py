@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from actrec.training.views import jitter_color, plain_view, random_view
+from actrec.training.views import jitter_color, plain_view, random_mel, random_view
 
 
 def coordinates(height, width, *, frames=2):
@@ -114,3 +114,92 @@ def test_jitter_is_torchvision_s(factors):
 def test_jitter_does_not_wrap_round():
     clip = torch.tensor([0, 128, 255], dtype=torch.uint8).expand(1, 2, 2, 3)
     assert jitter_color(clip, np.array([1.0, 1.0, 1.9]))[0, 0, 0].tolist() == [0, 243, 255]
+
+
+# --- sound ------------------------------------------------------------------------------------------------------------
+
+
+def hidden(shape=(20, 30), *, seed=0, roll=False, freq_masks=0, freq_mask_bins=6, time_masks=0, time_mask_steps=9):
+    """Return a spectrogram whose values are all different, and a random view of it."""
+    log_mel = torch.from_numpy(np.random.default_rng(9).permutation(np.prod(shape)).reshape(shape).astype(np.float32))
+    view = random_mel(
+        log_mel,
+        np.random.default_rng(seed),
+        roll=roll,
+        freq_masks=freq_masks,
+        freq_mask_bins=freq_mask_bins,
+        time_masks=time_masks,
+        time_mask_steps=time_mask_steps,
+    )
+    return log_mel, view
+
+
+def test_nothing_asked_for_is_the_same_spectrogram_in_a_tensor_of_its_own():
+    log_mel, view = hidden()
+    assert torch.equal(view, log_mel) and view.data_ptr() != log_mel.data_ptr()
+
+
+def test_a_roll_turns_the_steps_round_and_loses_none():
+    offsets = set()
+    for seed in range(60):
+        log_mel, view = hidden(seed=seed, roll=True)
+        (offset,) = [
+            k for k in range(30) if torch.equal(view, torch.cat([log_mel[:, 30 - k :], log_mel[:, : 30 - k]], 1))
+        ]
+        offsets.add(offset)
+    assert len(offsets) > 20 and max(offsets) > 25
+
+
+@pytest.mark.parametrize(("axis", "masks"), [(0, {"freq_masks": 1}), (1, {"time_masks": 1})])
+def test_one_mask_is_one_band_at_the_mean_as_wide_as_allowed_at_most(axis, masks):
+    bound, size = (6, 20) if axis == 0 else (9, 30)
+    widths, starts = [], set()
+    for seed in range(300):
+        log_mel, view = hidden(seed=seed, **masks)
+        changed = (view != log_mel).any(dim=1 - axis).nonzero().flatten()
+        widths.append(len(changed))
+        if len(changed):
+            assert changed.tolist() == list(range(changed[0], changed[-1] + 1))
+            starts.add(int(changed[0]))
+        kept = torch.ones(size, dtype=torch.bool)
+        kept[changed] = False
+        assert torch.equal(
+            view.index_select(axis, kept.nonzero().flatten()), log_mel.index_select(axis, kept.nonzero().flatten())
+        )
+        # 600 values of 0 to 599.
+        assert (view.index_select(axis, changed) == 299.5).all()
+    assert set(widths) == set(range(bound + 1))
+    assert np.mean(widths) == pytest.approx(bound / 2, abs=0.5)  # uniform
+    assert min(starts) == 0 and max(starts) > size - bound
+
+
+def test_several_masks_hide_no_more_than_each_may():
+    most = 0
+    for seed in range(100):
+        log_mel, view = hidden(seed=seed, freq_masks=2, time_masks=3)
+        rows = (view == 299.5).all(dim=1).sum().item()
+        columns = (view == 299.5).all(dim=0).sum().item()
+        assert rows <= 2 * 6 and columns <= 3 * 9
+        rest = (view != log_mel).sum().item()
+        assert rest == 600 - (20 - rows) * (30 - columns)
+        most = max(most, rows)
+    assert most > 6
+
+
+def test_the_mean_is_that_of_the_whole_spectrogram_however_much_is_hidden():
+    """The second mask does not see what the first has left."""
+    log_mel, view = hidden(seed=3, roll=True, freq_masks=3, time_masks=3)
+    assert set(view[~torch.isin(view, log_mel)].tolist()) == {299.5}
+
+
+def test_a_mask_that_may_be_wider_than_the_spectrogram_hides_all_of_it_at_most():
+    views = [hidden((4, 5), seed=seed, freq_masks=1, freq_mask_bins=50)[1] for seed in range(60)]
+    assert all(view.shape == (4, 5) for view in views)
+    assert any((view == 9.5).all() for view in views)
+
+
+def test_the_spectrogram_that_was_given_stays_as_it_is():
+    expected, _ = hidden()
+    for seed in range(10):
+        log_mel, _ = hidden(seed=seed, roll=True, freq_masks=2, time_masks=2)
+        assert torch.equal(log_mel, expected)

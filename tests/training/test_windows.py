@@ -58,7 +58,7 @@ def test_a_short_video_is_one_clip(tmp_path, make_clip):
     model, (row,) = predictions([path])
     views = plain_view(read_clip(path, probe(path), ABOUT.clip_spec), input_px=16)
     with torch.inference_mode():
-        probs = model({"rgb": views})["action"].softmax(dim=1)[0]
+        probs = model({"rgb": views, "present": {"rgb": torch.ones(1, dtype=torch.bool)}})["action"].softmax(dim=1)[0]
     best = int(probs.argmax())
     assert (row.video, row.start_s, row.end_s, row.head, row.status) == (str(path), None, None, "action", "ok")
     assert (row.label, row.prob) == ("abc"[best], pytest.approx(float(probs[best]), abs=1e-4))
@@ -77,7 +77,8 @@ def test_a_long_video_is_looked_at_in_windows(tmp_path, make_video):
     for row in rows:
         clip = read_clip(path, probe(path), ABOUT.clip_spec, start_s=row.start_s, end_s=row.end_s)
         with torch.inference_mode():
-            probs = model({"rgb": plain_view(clip, input_px=16)})["action"].softmax(dim=1)[0]
+            batch = {"rgb": plain_view(clip, input_px=16), "present": {"rgb": torch.ones(1, dtype=torch.bool)}}
+            probs = model(batch)["action"].softmax(dim=1)[0]
         assert row.prob == pytest.approx(float(probs.max()), abs=1e-4)
     assert len({row.top3 for row in rows}) == 3
 

@@ -1,0 +1,176 @@
+"""What `evaluate` adds on request: what each modality contributes, and where a VideoMAE looks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from actrec.explain.contribution import contributions as contributions_of
+from actrec.explain.rollout import attention_heat, on_frames
+from actrec.metrics.classification import Scores
+from actrec.metrics.summary import AnyScores, summarise
+from actrec.models.recogniser import Recogniser
+from actrec.models.videomae import VideoMae
+from actrec.report.attention import attention_grid, clip_titles
+from actrec.report.contributions import contributions_plot
+from actrec.training.checkpoint import Checkpoint
+from actrec.training.data import Inputs
+from actrec.training.labels import NO_LABEL
+from actrec.training.predict import predict, to_device
+from actrec.training.scores import scores_of
+from actrec.training.sources import Batches, Source
+
+
+def analyse(
+    model: Recogniser,
+    about: Checkpoint,
+    inputs: Inputs,
+    *,
+    splits: Sequence[str],
+    batch_size: int,
+    contributions: bool,
+    attention_clips: int,
+    fabric: Fabric,
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return what is asked for besides the scores, of the last split: a part of metrics.json, and pictures by name.
+
+    Args:
+        model: In evaluation mode.
+        about: What its checkpoint says of it.
+        inputs: The clips.
+        splits: Those of `evaluate`.
+        batch_size: Clips at a time.
+        contributions: See `modality_contributions`.
+        attention_clips: How many clips `attention_picture` shows; 0 for none.
+        fabric: The device.
+    """
+    split, numbers, pictures = splits[-1], {}, {}
+    if contributions:
+        found = modality_contributions(model, about, inputs, split, batch_size=batch_size, fabric=fabric)
+        numbers["contributions"] = found
+        pictures["contributions.png"] = contributions_plot(found, split=split)
+    if attention_clips:
+        pictures["attention.png"] = attention_picture(model, about, inputs, split, clips=attention_clips, fabric=fabric)
+    return numbers, pictures
+
+
+Contributions = dict[str, dict[str, dict[str, float]]]
+
+
+def modality_contributions(
+    model: Recogniser, about: Checkpoint, inputs: Inputs, split: str, *, batch_size: int, fabric: Fabric
+) -> Contributions:
+    """Return {head: {modality: {drop_one, shapley}}} of the score on a split.
+
+    The score is mean_per_class_acc, or map_macro where clips may have several classes. A clip that has none of the
+    modalities in question, and every clip when there is none, is answered by how frequent the classes are in train.
+
+    Args:
+        model: A fused one, in evaluation mode.
+        about: What its checkpoint says of it.
+        inputs: The clips.
+        split: Which of them.
+        batch_size: Clips at a time.
+        fabric: The device.
+    """
+    view: dict[str, Any] = {"input_px": about.input_px, "augment": {}, "seed": about.seed}
+    source = inputs.source(split, **view)
+    prior = class_frequencies(inputs.source("train", **view), heads=list(about.classes))
+    runner: Any = fabric.setup_module(model)
+    runner.mark_forward_method("tokens")
+    runner.mark_forward_method("decide")
+    found: Contributions = {head: {} for head in about.classes}
+    answers: dict[frozenset[str], dict[str, np.ndarray]] = {}
+
+    def score(head: str, subset: frozenset[str]) -> float:
+        if subset not in answers:
+            only = _Only(runner, subset, prior)
+            answers[subset] = predict(only, Batches(source), device=fabric.device, batch_size=batch_size)
+        return _score(scores_of(split, source, {head: answers[subset][head]}, about.classes)[0])
+
+    modalities = sorted(about.model["backbones"])
+    for head in about.classes:
+        guess = np.tile(prior[head].numpy(), (len(source), 1))
+        empty = _score(scores_of(split, source, {head: guess}, about.classes)[0])
+        found[head] = contributions_of(modalities, lambda subset, head=head: score(head, subset), empty=empty)
+    return found
+
+
+def _score(scores: AnyScores) -> float:
+    metric = "mean_per_class_acc" if isinstance(scores, Scores) else "map_macro"
+    return float(summarise(scores)[metric])
+
+
+def class_frequencies(train: Source, *, heads: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Return the share of each class among labelled training clips, float32 (classes,) a head."""
+    shares = {}
+    for head in heads:
+        labels = train.labels[head]
+        if labels.dim() == 2:
+            shares[head] = labels[labels[:, 0] != NO_LABEL].mean(dim=0)
+        else:
+            shares[head] = torch.bincount(labels[labels != NO_LABEL]).float()
+            shares[head] /= shares[head].sum()
+    return shares
+
+
+class _Only:
+    """A model that is shown some of the modalities; without any it knows how frequent classes are."""
+
+    def __init__(self, model: Any, subset: frozenset[str], prior: Mapping[str, torch.Tensor]) -> None:
+        self._model, self._subset, self._prior = model, subset, prior
+
+    def eval(self) -> None:
+        self._model.eval()
+
+    def to_probs(self, head: str, probs: torch.Tensor) -> torch.Tensor:
+        return probs
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """Return probabilities (B, classes) a head."""
+        tokens = batch["tokens"] if "tokens" in batch else self._model.tokens(batch)
+        present = {m: there & (m in self._subset) for m, there in batch["present"].items()}
+        answered = torch.stack(list(present.values())).any(dim=0)
+        device = answered.device
+        probs = {h: share.to(device).repeat(len(answered), 1) for h, share in self._prior.items()}
+        if answered.any():
+            said = self._model.decide(
+                {m: values[answered] for m, values in tokens.items()},
+                {m: there[answered] for m, there in present.items()},
+            )
+            for head, logits in said.items():
+                probs[head][answered] = self._model.to_probs(head, logits)
+        return probs
+
+
+@torch.inference_mode()
+def attention_picture(
+    model: Recogniser, about: Checkpoint, inputs: Inputs, split: str, *, clips: int, fabric: Fabric
+) -> bytes:
+    """Return a PNG with the roll-out of attention over the first clips of a split, spread over it.
+
+    Args:
+        model: With a VideoMAE for pictures, in evaluation mode.
+        about: What its checkpoint says of it.
+        inputs: The clips.
+        split: Which of them.
+        clips: How many.
+        fabric: The device.
+    """
+    backbone = model.backbones["rgb"]
+    assert isinstance(backbone, VideoMae) and about.clip_spec and about.input_px, "the schema has seen to that"
+    live = Inputs(inputs.manifest, inputs.folders)
+    source = live.source(split, input_px=about.input_px, augment={}, seed=about.seed)
+    rows = np.unique(np.linspace(0, len(source) - 1, clips).round().astype(int))
+    batch = to_device(source.plain_batch(rows), fabric.device)
+    model.to(fabric.device)
+    head = next(iter(about.classes))
+    said = model.to_probs(head, model(batch)[head]).unflatten(0, (-1, batch["views"])).mean(dim=1).argmax(dim=1)
+    first = batch["rgb"][:: batch["views"]]
+    heat = on_frames(attention_heat(backbone, first), clip_frames=first.shape[1], size_px=first.shape[2])
+    labels = source.labels[head][rows]
+    true = labels.tolist() if labels.dim() == 1 else [NO_LABEL] * len(rows)
+    titles = clip_titles(about.classes[head], true, said.tolist())
+    return attention_grid(first.cpu().numpy(), heat.cpu().numpy(), titles)

@@ -1,0 +1,34 @@
+"""What all sections of params.yaml share: complete, strict, and closed; and the types of their values."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+Frac = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: complete, frozen, and closed to unknown keys."""
+
+    # Strict but for int -> float: `lr: abc` and `epochs: "3"` are mistakes, `lr: 1` is not.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ByModality(Section):
+    """A setting a modality. The modalities that a recipe names are those it uses; the others are not in the file."""
+
+    @model_serializer(mode="wrap")
+    def _only_used(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {modality: value for modality, value in handler(self).items() if value is not None}
+
+    @property
+    def used(self) -> Mapping[str, Any]:
+        """The settings of the modalities that are there, by name."""
+        return {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
