@@ -77,7 +77,8 @@ def modality_contributions(
     """
     view: dict[str, Any] = {"input_px": about.input_px, "augment": {}, "seed": about.seed}
     source = inputs.source(split, **view)
-    prior = class_frequencies(inputs.source("train", **view), heads=list(about.classes))
+    num_classes = {head: len(names) for head, names in about.classes.items()}
+    prior = class_frequencies(inputs.source("train", **view), num_classes)
     runner: Any = fabric.setup_module(model)
     runner.mark_forward_method("tokens")
     runner.mark_forward_method("decide")
@@ -103,15 +104,15 @@ def _score(scores: AnyScores) -> float:
     return float(summarise(scores)[metric])
 
 
-def class_frequencies(train: Source, *, heads: Sequence[str]) -> dict[str, torch.Tensor]:
+def class_frequencies(train: Source, num_classes: Mapping[str, int]) -> dict[str, torch.Tensor]:
     """Return the share of each class among labelled training clips, float32 (classes,) a head."""
     shares = {}
-    for head in heads:
+    for head, count in num_classes.items():
         labels = train.labels[head]
         if labels.dim() == 2:
             shares[head] = labels[labels[:, 0] != NO_LABEL].mean(dim=0)
         else:
-            shares[head] = torch.bincount(labels[labels != NO_LABEL]).float()
+            shares[head] = torch.bincount(labels[labels != NO_LABEL], minlength=count).float()
             shares[head] /= shares[head].sum()
     return shares
 

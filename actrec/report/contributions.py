@@ -26,7 +26,8 @@ def contributions_plot(found: Mapping[str, Mapping[str, Mapping[str, float]]], *
             3.8,
             title="What each modality adds",
             subtitle=f"{split} · mean per-class accuracy (mAP where clips have several classes)",
-            caption="Shapley: the mean gain over all orders of adding modalities; they sum to the score above chance.",
+            caption="Shapley: the mean gain over all orders of adding the modalities;\n"
+            "the values of a head sum to its score above that of class frequencies.",
         )
         axes = fig.add_subplot()
         for number, (key, label) in enumerate((("shapley", "Shapley value"), ("drop_one", "lost without it"))):

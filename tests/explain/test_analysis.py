@@ -1,0 +1,65 @@
+"""What a modality adds, measured on models whose answers are known."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from actrec.explain.analysis import _Only, class_frequencies
+from actrec.report.contributions import contributions_plot
+from actrec.training.labels import NO_LABEL
+
+
+class Hears:
+    """Says what the sound is; of pictures it knows nothing."""
+
+    def eval(self) -> None: ...
+
+    def decide(self, tokens: dict[str, torch.Tensor], present: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        assert torch.stack(list(present.values())).any(dim=0).all()  # nobody is asked about nothing
+        return {"voice": torch.where(present["audio"][:, None], tokens["audio"][:, 0], torch.zeros(2))}
+
+    def to_probs(self, head: str, logits: torch.Tensor) -> torch.Tensor:
+        return logits.softmax(dim=1)
+
+
+def batch() -> dict[str, Any]:
+    loud = torch.tensor([[[9.0, 0.0]], [[0.0, 9.0]], [[9.0, 0.0]]])
+    present = {"rgb": torch.tensor([True, True, False]), "audio": torch.tensor([True, False, True])}
+    return {"tokens": {"rgb": torch.full((3, 1, 2), torch.nan), "audio": loud}, "present": present}
+
+
+def answers(*modalities: str) -> list[list[float]]:
+    prior = {"voice": torch.tensor([0.2, 0.8])}
+    return _Only(Hears(), frozenset(modalities), prior)(batch())["voice"].tolist()
+
+
+def test_a_clip_without_the_modalities_in_question_is_answered_by_class_frequencies():
+    sure, even, frequent = [0.99988, 0.00012], [0.5, 0.5], [0.2, 0.8]
+    for shown, expected in (
+        (("rgb", "audio"), [sure, even, sure]),
+        (("audio",), [sure, frequent, sure]),
+        (("rgb",), [even, even, frequent]),
+        ((), [frequent] * 3),
+    ):
+        for said, wanted in zip(answers(*shown), expected, strict=True):
+            assert said == pytest.approx(wanted, abs=1e-5)
+
+
+def test_class_frequencies_are_those_of_labelled_clips():
+    source: Any = SimpleNamespace(
+        labels={
+            "one": torch.tensor([0, 2, 2, NO_LABEL, 1]),
+            "many": torch.tensor([[1.0, 0.0], [1.0, 1.0], [NO_LABEL, NO_LABEL], [0.0, 0.0], [1.0, 0.0]]),
+        }
+    )
+    found = class_frequencies(source, {"one": 4, "many": 2})
+    assert found["one"].tolist() == [0.25, 0.25, 0.5, 0.0]
+    assert found["many"].tolist() == [0.75, 0.25]
+
+
+def test_the_plot_is_a_picture():
+    found = {"species $x": {"rgb": {"shapley": 0.1, "drop_one": -0.05}, "audio": {"shapley": 0.6, "drop_one": 0.5}}}
+    assert contributions_plot(found, split="test").startswith(b"\x89PNG")
+    assert contributions_plot(found, split="test") == contributions_plot(found, split="test")
