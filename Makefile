@@ -17,10 +17,10 @@ repro: setup  ## run the pipeline that params.yaml describes (the demo, on a fre
 	@. $(BIN)/activate && dvc repro
 
 test: setup  ## run the whole test suite
-	@. $(BIN)/activate && python -m pytest
+	@. $(BIN)/activate && python -m pytest -n 2 --dist loadfile
 
 test-fast: setup  ## the suite without the tests that drive real dvc
-	@. $(BIN)/activate && python -m pytest -m "not e2e"
+	@. $(BIN)/activate && python -m pytest -n 2 --dist loadfile -m "not e2e"
 
 lint: setup  ## style, imports, types
 	@ruff check . && ruff format --check . && pyright

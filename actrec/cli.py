@@ -96,6 +96,20 @@ def predict(
 
 
 @app.command()
+def fuse(
+    ratio: Annotated[str, typer.Argument(help="A number a modality, such as 3:1.")],
+    scores: Annotated[Path, typer.Option(help="What `evaluate` wrote.")] = Path("results/scores.npz"),
+) -> None:
+    """Say how good the modalities are together in another ratio, from their saved scores: no model runs.
+
+    Example: actrec fuse 3:1
+    """
+    from actrec.fuse import fused_table
+
+    print(fused_table(ratio, scores=scores))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of params.yaml, for editors (recipes/schema.json is this).
 

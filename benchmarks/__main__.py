@@ -14,10 +14,12 @@ MEASURES = (
     "frames_speed",
     "frames_memory",
     "mels",
+    "heatmaps",
     "one_more_clip",
     "noop_repro",
     "head_training",
     "cached_features",
+    "mbt_tokens",
     "fusion",
 )
 

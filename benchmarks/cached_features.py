@@ -76,7 +76,7 @@ def _cached(inputs: Inputs, work: Path) -> float:
         augment=_NO_AUGMENT,
         precision="fp32",
         batch_size=16,
-        input_px=_spec(inputs).size_px,
+        backbones={"rgb": {"input_px": _spec(inputs).size_px}},
         seed=0,
         fabric=fabric,
         store=Store(work / "store"),
@@ -93,7 +93,7 @@ def _live(inputs: Inputs, work: Path) -> float:
 
 
 def _fit(inputs: Inputs, work: Path) -> None:
-    view = {"input_px": _spec(inputs).size_px, "augment": _NO_AUGMENT, "seed": 0}
+    view = {"backbones": {"rgb": {"input_px": _spec(inputs).size_px}}, "augment": _NO_AUGMENT, "seed": 0}
     Run(
         _model(inputs),
         inputs.source("train", **view),

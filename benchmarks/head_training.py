@@ -33,12 +33,13 @@ SETTINGS = Settings(
     batch_size=_BATCH,
     accumulate=1,
     optimizer={"kind": "adamw", "weight_decay": _DECAY},
-    schedule={"kind": "none", "warmup_epochs": 0},
+    schedule={"kind": "none", "warmup_epochs": 0, "warmup_from_frac": 0.0},
     freeze={"epochs": 0, "lr": 1.0},
     clip_norm=0.0,
     label_smoothing=0.0,
     class_weights="none",
     select_on="action.top1",
+    validation={"from_epoch": 1, "every_epochs": 1},
     early_stopping={"patience_epochs": 0, "min_delta": 0.0},
 )
 

@@ -18,6 +18,7 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
 
     clips = write_dataset(
         paths.DEMO,
+        scene=settings.scene,
         subjects=settings.subjects,
         takes=settings.takes,
         clip_s=settings.clip_s,

@@ -17,37 +17,39 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     from actrec.explain.analysis import analyse
     from actrec.report.run_record import run_record
     from actrec.report.tables import show_summary
-    from actrec.report.write import metrics_tree, results, run_costs
+    from actrec.report.write import levels_of, metrics_tree, results, run_costs
     from actrec.store.files import write_atomic
     from actrec.training.checkpoint import load_model
     from actrec.training.device import launch
     from actrec.training.evaluate import score_splits
+    from actrec.training.views import PlainViews
     from pipeline.model import inputs_for, inputs_of
 
     started, out, history = datetime.now(UTC), paths.RESULTS, paths.RESULTS / "history.csv"
     fabric = launch(device=p.compute.device, threads=p.compute.threads, precision="fp32")
     model, about = load_model(paths.MODELS / "best.pt")
     inputs = inputs_for(p, about, inputs_of(p.data.name, about.model["backbones"]))
-    scores = score_splits(model, about, inputs, p.evaluate.splits, batch_size=p.evaluate.batch_size, fabric=fabric)
-    metrics = metrics_tree(scores, bootstrap_samples=p.evaluate.bootstrap_samples, seed=p.seed)
-    analysis, pictures = analyse(
-        model, about, inputs, **plain(p.evaluate, without=["bootstrap_samples"]), fabric=fabric
-    )
-    results(out, scores, metrics=metrics, history_csv=history, select_on=p.train.select_on, pictures=pictures)
-    bad = [b for s in ("ingest", "frames", "mels") for b in quarantine.load(paths.quarantine(p.data.name, s))]
+    e, c = p.evaluate, p.data.coarse
+    shown = {"views": PlainViews(**plain(e.views)), "batch_size": e.batch_size, "fabric": fabric}
+    scores = score_splits(model, about, inputs, e.splits, **shown)
+    levels = levels_of(about.model, c and (c.of, c.head))
+    metrics = metrics_tree(scores, levels=levels, bootstrap_samples=e.bootstrap_samples, seed=p.seed)
+    asked = plain(e, without=["bootstrap_samples", "views", "batch_size", "submission"])
+    analysis, pictures = analyse(model, about, inputs, scores, **asked, **shown)
+    about_run = {"history_csv": history, "select_on": p.train.select_on}
+    answers = {
+        "modalities": () if model.neck else model.modalities,
+        "submission": e.submission and e.submission.outputs,
+    }
+    results(out, scores, metrics=metrics, pictures=pictures, **about_run, **answers)
+    lists = (paths.quarantine(p.data.name, stage) for stage in ("ingest", "skeletons", "frames", "mels"))
+    bad = [item for listed in lists for item in quarantine.load(listed)]
     write_atomic(out / "quarantine.csv", quarantine.dump(bad))
     counts = {"clips": {"used": len(inputs.manifest.clips), "quarantined": len(bad)}, "training": run_costs(history)}
     write_atomic(out / "metrics.json", json.dumps({**metrics, **analysis, **counts}, indent=1) + "\n")
-    record = run_record(
-        repo=Path(),
-        seed=p.seed,
-        threads=p.compute.threads,
-        device=str(fabric.device),
-        data_digest=inputs.digest(["train", "val", "test"]),
-        params=plain(p),
-        started=started,
-        ended=datetime.now(UTC),
-    )
+    computed = {"seed": p.seed, "threads": p.compute.threads, "device": str(fabric.device), "params": plain(p)}
+    digest, ended = inputs.digest(["train", "val", "test"]), datetime.now(UTC)
+    record = run_record(repo=Path(), **computed, data_digest=digest, started=started, ended=ended)
     write_atomic(out / "run.json", json.dumps(record, indent=1) + "\n")
     show_summary(scores, metrics)
     if Path(p.data.root) == paths.DEMO:

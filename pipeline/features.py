@@ -36,7 +36,7 @@ def cache(p: Params, out: Path) -> None:
             inputs,
             identity=identity,
             **plain(p.features, without=["enabled"]),
-            input_px=p.model.backbones.rgb and p.model.backbones.rgb.input_px,
+            backbones=plain(p.model.backbones),
             seed=p.seed,
             fabric=fabric,
             store=store,

@@ -29,15 +29,18 @@ def decode(p: Params) -> None:
     """Make the tensors of all clips, keyed by bytes, part, spec, decoder and code; list the clips that have none."""
     from actrec.media.clip import HEAVY_IMPORTS, ClipSpec, ClipTask, make_clip_file, pack_clip_files
     from actrec.media.decode import decoder_of
+    from actrec.pose.folder import PoseFolder
 
     f, out, bad_list = p.frames, paths.frames(p.data.name), paths.quarantine(p.data.name, "frames")
     stride = f.sampling.frame_stride if f.sampling.kind == "stride" else None
-    spec = ClipSpec(f.clip_frames, f.clips_per_video, stride, f.size_px, f.resize)
+    spec = ClipSpec(f.clip_frames, f.clips_per_video, stride, f.size_px, f.resize, f.region)
+    region_of = PoseFolder(paths.skeletons(p.data.name)).region if f.region == "persons" else lambda clip_id: None
     root, version = Path(p.data.root).resolve(), code_version("actrec.media.clip", *HEAVY_IMPORTS)
 
     def job(clip: Clip) -> Job:
-        settings = {**asdict(spec), "start_s": clip.start_s, "end_s": clip.end_s, "decoder": decoder_of(clip.facts)}
-        task = ClipTask(root / clip.path, clip.sha256, clip.facts, spec, clip.start_s, clip.end_s)
+        part = {"start_s": clip.start_s, "end_s": clip.end_s, "region": region_of(clip.clip_id)}
+        settings = {**asdict(spec), **part, "decoder": decoder_of(clip.facts)}
+        task = ClipTask(root / clip.path, clip.sha256, clip.facts, spec, **part)
         return Job(clip.clip_id, item_key(version, settings, clip.sha256), task)
 
     manifest = load_manifest(paths.manifest(p.data.name))

@@ -1,7 +1,6 @@
 """What `features`, `train` and `evaluate` must make alike from params.yaml: model, features' identity, run's key."""
 
 from collections.abc import Collection
-from dataclasses import asdict
 from statistics import median
 from typing import Any
 
@@ -18,8 +17,13 @@ from pipeline import paths
 
 def inputs_of(dataset: str, modalities: Collection[str]) -> Inputs:
     """Return the clips as the stages before have left them, for a model of these modalities."""
-    frames, mels = paths.frames(dataset), paths.mels(dataset)
-    return open_inputs(paths.manifest(dataset), frames=frames, mels=mels, modalities=modalities)
+    return open_inputs(
+        paths.manifest(dataset),
+        frames=paths.frames(dataset),
+        mels=paths.mels(dataset),
+        skeletons=paths.skeletons(dataset),
+        modalities=modalities,
+    )
 
 
 def fresh_model(p: Params, inputs: Inputs) -> Recogniser:
@@ -29,9 +33,17 @@ def fresh_model(p: Params, inputs: Inputs) -> Recogniser:
         classes=inputs.manifest.classes,
         multi_label=inputs.manifest.multi_label,
         clip_frames=inputs.clip_spec.clip_frames if inputs.clip_spec else 0,
+        layout=inputs.layout,
+        parents=parents_of(p, inputs),
         channels_last=p.compute.channels_last,
         seed=p.seed,
     )
+
+
+def parents_of(p: Params, inputs: Inputs) -> tuple[int, ...]:
+    """Return the coarse class of each fine one, as PCAN wants it; () without it."""
+    neck = p.model.neck
+    return inputs.parents(neck.pcan.fine, neck.pcan.coarse) if neck.kind == "late" and neck.pcan else ()
 
 
 def identity_of(p: Params, about: Checkpoint, inputs: Inputs) -> dict[str, Any]:
@@ -39,7 +51,7 @@ def identity_of(p: Params, about: Checkpoint, inputs: Inputs) -> dict[str, Any]:
     return feature_identity(
         backbones=about.model["backbones"],
         weights_sha256=about.weights_sha256,
-        specs={modality: asdict(folder.spec) for modality, folder in inputs.folders.items()},
+        specs=inputs.specs,
         features=plain(p.features),
         compute=plain(p.compute),
         seed=p.seed,
@@ -60,17 +72,25 @@ def checkpoint_of(p: Params, model: Recogniser, inputs: Inputs) -> Checkpoint:
         for modality, backbone in plain(p.model.backbones).items()
     }
     return Checkpoint(
-        model={**plain(p.model), "backbones": backbones},
+        model={**plain(p.model), "backbones": backbones, "neck": _bare(plain(p.model.neck))},
         classes={head: inputs.manifest.classes[head] for head in p.model.heads},
         multi_label=tuple(sorted(inputs.manifest.multi_label & set(p.model.heads))),
         clip_spec=inputs.clip_spec,
         sound_spec=inputs.sound_spec,
+        layout=inputs.layout.name if inputs.layout else "",
+        parents=parents_of(p, inputs),
         typical_s=median(clip.duration_s for clip in inputs.manifest.of_split("train")),
         weights_sha256=model.weights_sha256,
         channels_last=p.compute.channels_last,
         seed=p.seed,
         epoch=0,
     )
+
+
+def _bare(neck: dict[str, Any]) -> dict[str, Any]:
+    """Return a neck whose laterals look up no weights."""
+    laterals = neck.get("laterals", {})
+    return {**neck, "laterals": {**laterals, "weights": {"kind": "none"}}} if "weights" in laterals else neck
 
 
 def run_key(p: Params, about: Checkpoint, inputs: Inputs, *, device: str) -> str:

@@ -33,6 +33,11 @@ def mels(dataset: str) -> Path:
     return Path("data/processed") / dataset / "mel_spectrograms"
 
 
+def skeletons(dataset: str) -> Path:
+    """Return the file of skeletons; where the recipe needs none it holds a line that says so."""
+    return Path("data/processed") / dataset / "skeletons.pkl"
+
+
 def sound(dataset: str) -> Path:
     """Return the list that says of every clip whether it has sound that can be used, and if not why."""
     return interim(dataset) / "sound.csv"

@@ -34,6 +34,8 @@ def checkpoint(tmp_path) -> Path:
         multi_label=(),
         clip_spec=ClipSpec(clip_frames=4, clips_per_video=2, frame_stride=None, size_px=20, resize="crop"),
         sound_spec=None,
+        layout="",
+        parents=(),
         typical_s=0.4,
         weights_sha256={"rgb": ""},
         channels_last=False,

@@ -25,6 +25,7 @@ RUN_BY = {
     "actrec recipe folder": (RECIPES, '"actrec", "recipe", recipe'),
     "actrec recipe linear-probe": (RECIPES, '"actrec", "recipe", recipe'),
     "actrec recipe sound": (RECIPES, '"actrec", "recipe", recipe'),
+    "actrec recipe rgbpose-demo": (RECIPES, '"actrec", "recipe", recipe'),
     "actrec recipe wildlife-demo": (RECIPES, '"actrec", "recipe", recipe'),
     "actrec predict data/raw/demo/clips --out predictions.csv": (CI, ""),
     "actrec cache": (CI, ""),

@@ -30,7 +30,7 @@ def named(path):
 
 # From the door inwards. A package imports those of later rows, and those named beside it.
 LAYERS = [
-    ("pipeline", "cli", "recipes", "predict", "__main__"),
+    ("pipeline", "cli", "recipes", "predict", "fuse", "__main__"),
     ("explain",),
     ("training", "report", "demo"),
     ("models", "store"),
@@ -38,11 +38,11 @@ LAYERS = [
 ]
 BESIDE = {
     "__main__": {"cli"},
-    "cli": {"recipes", "predict"},
+    "cli": {"recipes", "predict", "fuse"},
     "data": {"media"},  # a manifest row holds what the header says
 }
 AT_THE_DOOR = {"pipeline", "cli", "recipes"}
-ANYONE = {"errors", "console"}
+ANYONE = {"errors", "console", "outputs"}
 
 
 def package_of(module):
@@ -182,6 +182,7 @@ OUTS = {
     "demo": {paths.DEMO},
     "ingest": {paths.manifest("NAME"), paths.quarantine("NAME", "ingest")},
     "frames": {paths.frames("NAME"), paths.quarantine("NAME", "frames")},
+    "skeletons": {paths.skeletons("NAME"), paths.quarantine("NAME", "skeletons")},
     "mels": {paths.mels("NAME"), paths.sound("NAME"), paths.quarantine("NAME", "mels")},
     "features": {paths.features("NAME")},
     "train": {paths.MODELS / "best.pt", paths.MODELS / "last.pt", paths.RESULTS / "history.csv"},
@@ -228,6 +229,7 @@ def _asked_paths(file: Path) -> Iterator[str]:
 UNDECLARED = {
     # Where the files lie changes no tensor: those are keyed by the files' bytes.
     "frames": {"data.root"},
+    "skeletons": {"data.root"},
     "mels": {"data.root"},
     # The whole model is built, with heads that are not used: what identifies the features is model.backbones alone.
     "features": {"model"},

@@ -2,7 +2,11 @@
 
 from actrec.store.closure import files, is_only_docstring
 
-STAGES = ("demo", "ingest", "frames", "mels", "features", "train", "evaluate")
+STAGES = ("demo", "ingest", "skeletons", "frames", "mels", "features", "train", "evaluate")
+
+
+# Tables that a module reads beside its code.
+_TABLES = {"actrec/data/coarse.py": "actrec/data/maps", "actrec/data/public_sets.py": "actrec/data/lists"}
 
 
 def code_deps(stage: str) -> list[str]:
@@ -11,7 +15,7 @@ def code_deps(stage: str) -> list[str]:
     A folder stands for all Python files below it if every one of them counts; else its files stand for themselves.
     """
     needed = set(files(f"pipeline.{stage}"))
-    found: set[str] = set()
+    found: set[str] = {_TABLES[name] for file in needed if (name := file.as_posix()) in _TABLES}
     for file in needed:
         folder = file.parent
         is_package = len(folder.parts) > 1

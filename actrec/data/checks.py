@@ -29,6 +29,7 @@ GROUP_TWICE = Kind(
 )
 SAMPLE_TWICE = Kind("a sample in two splits, though it is judged as one", "Move all its rows to one.")
 BYTES_TWICE = Kind("files with the same bytes in two splits", "Remove the copies, or move them to one split.")
+SKELETON_TWICE = Kind("skeletons that are the same in two splits", "Remove the copies, or move them to one split.")
 UNSEEN = Kind("a label that no clip of train has", "Move some of its clips to train, or remove it.")
 EMPTY_SPLIT = Kind(
     "a split without clips",
@@ -77,16 +78,54 @@ def check_rows(
     """
     is_complete = not problems
     found = _check_paths(rows, root, problems)
+    _check_names(rows, problems)
+    _check_copies(rows, found, hasher, problems)
+    if is_complete:
+        _check_splits(rows, multi_label, val_frac, test_frac, problems)
+    return found
+
+
+def check_skeleton_rows(
+    rows: Sequence[Row],
+    digests: Mapping[str, str],
+    *,
+    multi_label: Collection[str],
+    val_frac: float,
+    test_frac: float,
+    problems: Problems,
+) -> None:
+    """Note what is wrong with rows that are nothing but skeletons, and so have no file of their own.
+
+    Args:
+        rows: What a reader found.
+        digests: The sha256 of each clip's own skeleton, by the clip's id, where it has one.
+        multi_label: See `check_rows`.
+        val_frac: See `check_rows`.
+        test_frac: See `check_rows`.
+        problems: See `check_rows`.
+    """
+    is_complete = not problems
+    _check_names(rows, problems)
+    _check_parted([(digests[row.clip_id], row) for row in rows if row.clip_id in digests], SKELETON_TWICE, problems)
+    if is_complete:
+        _check_splits(rows, multi_label, val_frac, test_frac, problems)
+
+
+def _check_names(rows: Sequence[Row], problems: Problems) -> None:
     _check_ids(rows, problems)
     _check_together([(row.group, row.split) for row in rows], GROUP_TWICE, problems)
     _check_together([(row.sample, row.split) for row in rows], SAMPLE_TWICE, problems)
-    _check_copies(rows, found, hasher, problems)
-    if is_complete and all(row.split for row in rows):
+
+
+def _check_splits(
+    rows: Sequence[Row], multi_label: Collection[str], val_frac: float, test_frac: float, problems: Problems
+) -> None:
+    """Note labels and splits that are empty, if all splits are given."""
+    if all(row.split for row in rows):
         labels = {row.where: (row.split, classes_of(row.labels, multi_label)) for row in rows if row.split}
         check_labels(labels, problems)
         splits = {row.split for row in rows if row.split}
         check_splits_filled(splits | {"val"} if val_frac else splits, test_frac=test_frac, problems=problems)
-    return found
 
 
 def _check_paths(rows: Sequence[Row], root: Path, problems: Problems) -> dict[str, Path]:
@@ -184,12 +223,18 @@ def _check_copies(rows: Sequence[Row], found: Mapping[str, Path], hasher: Hasher
         by_size[found[row.path].stat().st_size].append(row)
     suspects = [row for same in by_size.values() if len({row.split for row in same}) > 1 for row in same]
     digests = hasher(sorted({found[row.path] for row in suspects}))
-    by_bytes: dict[str, list[Row]] = defaultdict(list)
-    for row in suspects:
-        by_bytes[digests[found[row.path]]].append(row)
-    for same in by_bytes.values():
+    _check_parted([(digests[found[row.path]], row) for row in suspects], BYTES_TWICE, problems)
+
+
+def _check_parted(content: Iterable[tuple[str, Row]], kind: Kind, problems: Problems) -> None:
+    """Note rows with equal digests of what they show, and given splits that differ."""
+    same_content: dict[str, list[Row]] = defaultdict(list)
+    for digest, row in content:
+        if row.split:
+            same_content[digest].append(row)
+    for same in same_content.values():
         if len({row.split for row in same}) > 1:
-            problems.add(BYTES_TWICE, ", ".join(f"{row.where} ({row.split})" for row in same[:10]), same[0].path)
+            problems.add(kind, ", ".join(f"{row.where} ({row.split})" for row in same[:10]), same[0].path)
 
 
 def check_labels(labels: Mapping[str, tuple[str, Collection[tuple[str, str]]]], problems: Problems) -> None:

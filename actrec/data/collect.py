@@ -9,10 +9,12 @@ from actrec.data.manifest import SPLITS, Clip, Manifest, Media, Split, classes_o
 from actrec.data.problems import Kind, Problems
 from actrec.data.quarantine import Quarantined
 from actrec.data.rows import Row
+from actrec.data.skeleton_index import SkeletonEntry
 from actrec.data.splits import Sample, assign_splits
 from actrec.media.facts import MediaFacts
 
 STAGE = "ingest"
+_NO_MEDIA = MediaFacts("", "", "", 0, 0, 0, 0.0, 0, 0.0, "", 0, 0)
 LOST_CLASS = Kind("a class of which no file can be used", "Mend its files, or remove its rows.")
 
 
@@ -38,12 +40,16 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Usable:
-    """A row whose file can be used; `sound` None: nothing is to be heard."""
+    """A row whose file can be used; `sound` None: nothing is to be heard; `skeleton` None: nobody is known to be seen.
+
+    What is nothing but a skeleton is its own file.
+    """
 
     row: Row
     file: Inspected
     facts: MediaFacts
     sound: Sound | None
+    skeleton: SkeletonEntry | None
 
 
 def silent(files: Mapping[str, Inspected]) -> list[str]:
@@ -52,7 +58,12 @@ def silent(files: Mapping[str, Inspected]) -> list[str]:
 
 
 def set_aside(
-    rows: Sequence[Row], files: Mapping[str, Inspected], beside: Mapping[str, Sound], *, media: Media
+    rows: Sequence[Row],
+    files: Mapping[str, Inspected],
+    beside: Mapping[str, Sound],
+    skeletons: Mapping[str, SkeletonEntry],
+    *,
+    media: Media,
 ) -> tuple[list[Usable], list[Quarantined]]:
     """Return the rows that can be used, and what is to be said of the files that cannot.
 
@@ -62,6 +73,7 @@ def set_aside(
         rows: Checked rows.
         files: By each row's path.
         beside: The sound files beside silent ones, by the row's path.
+        skeletons: By clip id, of those that have one.
         media: What each clip must have.
     """
     usable, bad = [], []
@@ -77,7 +89,30 @@ def set_aside(
             broken = _fault_of_sound(row, sound, media)
             bad += [broken] if broken else []
             if not broken or media == "video":
-                usable.append(Usable(row, file, facts, None if broken else sound))
+                usable.append(Usable(row, file, facts, None if broken else sound, skeletons.get(row.clip_id)))
+    return usable, bad
+
+
+def set_aside_skeletons(
+    rows: Sequence[Row], skeletons: Mapping[str, SkeletonEntry]
+) -> tuple[list[Usable], list[Quarantined]]:
+    """Return the rows that are nothing but skeletons and have one, and what is to be said of the others.
+
+    Args:
+        rows: Checked rows.
+        skeletons: By clip id, of those that have one.
+    """
+    usable, bad = [], []
+    for row in rows:
+        skeleton = skeletons.get(row.clip_id)
+        if skeleton is None:
+            message = "data.skeletons has none of this name"
+            bad.append(Quarantined(row.clip_id, STAGE, "no_skeleton", row.path, message))
+        elif skeleton.reason:
+            bad.append(Quarantined(row.clip_id, STAGE, skeleton.reason, skeleton.path, skeleton.message))
+        else:
+            file = Inspected(skeleton.sha256, skeleton.size_bytes, _NO_MEDIA)
+            usable.append(Usable(row, file, _NO_MEDIA, None, skeleton))
     return usable, bad
 
 
@@ -150,7 +185,7 @@ def make_manifest(
 
 
 def _clip(usable: Usable, split: Split) -> Clip:
-    row, file, sound = usable.row, usable.file, usable.sound
+    row, file, sound, skeleton = usable.row, usable.file, usable.sound, usable.skeleton
     return Clip(
         clip_id=row.clip_id,
         path=row.path,
@@ -165,6 +200,9 @@ def _clip(usable: Usable, split: Split) -> Clip:
         sample=row.sample,
         sound_path=sound.path if sound else "",
         sound_sha256=sound.file.sha256 if sound else "",
+        skeleton_path=skeleton.path if skeleton else "",
+        skeleton_name=skeleton.name if skeleton else "",
+        skeleton_sha256=skeleton.file_sha256 if skeleton else "",
     )
 
 
@@ -178,8 +216,9 @@ def warnings(manifest: Manifest) -> list[str]:
         if unlabelled:
             found.append(f"{unlabelled} clips have no label for {head}; they count for the other heads alone")
         for split in SPLITS[1:]:
-            present = {name for clip in manifest.of_split(split) for name in manifest.labels_of(clip, head)}
-            if absent := [name for name in manifest.classes[head] if name not in present]:
+            clips = manifest.of_split(split)
+            present = {name for clip in clips for name in manifest.labels_of(clip, head)}
+            if clips and (absent := [name for name in manifest.classes[head] if name not in present]):
                 names = f"{', '.join(absent[:5])}{' …' if len(absent) > 5 else ''}"
                 found.append(f"{split} has no clip of {len(absent)} classes of {head}: {names}")
         if differing := _differing_samples(manifest, head):
@@ -212,7 +251,9 @@ def summary(manifest: Manifest, *, num_bad: int) -> str:
     num_samples = len({clip.sample for clip in manifest.clips if clip.sample})
     samples = f" of {num_samples} samples" if num_samples else ""
     sounding = sum(bool(clip.sound_path) for clip in manifest.clips)
+    shown = sum(bool(clip.skeleton_path) for clip in manifest.clips)
+    skeletons = f", {shown} with a skeleton" if shown else ""
     return (
-        f"{len(manifest.clips)} clips{samples} ({sizes}), {sounding} with sound, classes: {classes}; "
+        f"{len(manifest.clips)} clips{samples} ({sizes}), {sounding} with sound{skeletons}, classes: {classes}; "
         f"{len(splits_of)} groups, {len(parted)} of them in two splits{named}; {num_bad} bad files"
     )

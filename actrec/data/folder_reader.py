@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from actrec.console import say
 from actrec.data.manifest import Media
 from actrec.data.problems import Kind, Problems
-from actrec.data.rows import NO_GROUP, UNKNOWN_SPLIT, Row, check_regex, found_in, split_named
+from actrec.data.rows import NO_GROUP, UNKNOWN_SPLIT, Row, check_regex, found_in, plain_path, split_named
 from actrec.data.sounds import SOUND_SUFFIXES
 from actrec.errors import UserError
 
@@ -41,7 +41,7 @@ def read_folders(
     """
     check_regex("data.reader.group_regex", group_regex)
     class_level = 1 if splits else 0
-    paths = sorted(_files(root, problems))
+    paths = sorted(files_below(root, problems))
     stems = {PurePosixPath(path).with_suffix("") for path in paths if _VIDEO.fullmatch(path)}
     rows, skipped = [], Counter()
     for path in paths:
@@ -63,7 +63,19 @@ def read_folders(
     return rows
 
 
-def _files(root: Path, problems: Problems) -> Iterator[str]:
+def videos_below(root: Path, folder: str, problems: Problems) -> list[str]:
+    """Return the path below `root` of each file in a folder, or in folders of that, that is a video by its name.
+
+    Raises:
+        UserError: if there is no such folder below the root.
+    """
+    top = root / folder
+    if not (top.is_dir() and top.resolve().is_relative_to(root.resolve())):
+        raise UserError(f"data.reader.media is '{folder}': no such folder below {root}. Write . for that itself.")
+    return [plain_path(f"{folder}/{path}") for path in sorted(files_below(top, problems)) if _VIDEO.fullmatch(path)]
+
+
+def files_below(root: Path, problems: Problems) -> Iterator[str]:
     """Yield the path below `root` of each file that is not hidden."""
     for folder, folders, files in os.walk(root):
         below = Path(folder).relative_to(root)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from actrec.data.manifest import Split
 from actrec.data.problems import Kind, Problems
+from actrec.data.public_sets import class_names as names_of_classes
 from actrec.data.rows import Row, has_scheme, plain_path, read_text
 from actrec.errors import UserError
 
@@ -28,13 +29,13 @@ def read_lists(
         files: The list file of each split, below the root; None where there is none.
         head: The head that the numbers label.
         media: The folder, below the root, that the paths start from; "." for the root itself.
-        class_names: A file, below the root, with a class name a line, the first for 0; None: numbers are names.
+        class_names: See `public_sets.class_names`; None: numbers are names.
         problems: Receives the lines that cannot be used; they are not in the result.
 
     Raises:
         UserError: if a file cannot be read or a list has no line.
     """
-    names = _class_names(root / class_names) if class_names else None
+    names = names_of_classes(root, class_names) if class_names else None
     rows = []
     for split, name in files.items():
         if name is None:
@@ -52,16 +53,6 @@ def read_lists(
                     path = plain_path(f"{media}/{path}")
                 rows.append(Row(where, path, path, {head: label}, split, ""))
     return rows
-
-
-def _class_names(file: Path) -> list[str]:
-    names = [line.strip() for line in read_text(file).rstrip().splitlines()]
-    blank = [str(i) for i, name in enumerate(names, start=1) if not name]
-    twice = sorted({name for name in names if names.count(name) > 1 and name})
-    if blank or twice or not names:
-        fault = f"blank rows: {', '.join(blank)}" if blank else f"names that appear twice: {', '.join(twice)}"
-        raise UserError(f"{file}: expected one class name a line, got {fault if names else 'an empty file'}.")
-    return names
 
 
 def _parse(where: str, line: str, names: Sequence[str] | None, problems: Problems) -> tuple[str, str]:

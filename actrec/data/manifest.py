@@ -12,7 +12,7 @@ from actrec.errors import UserError
 from actrec.media.facts import MediaFacts
 
 Split = Literal["train", "val", "test"]
-Media = Literal["video", "sound"]
+Media = Literal["video", "sound", "skeleton"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 LABEL_PREFIX, LABELS_PREFIX = "label:", "labels:"
 _BETWEEN_NAMES = "|"
@@ -29,6 +29,9 @@ class Clip:
     `sample` is what several clips show alike, so that evaluation averages them: "" if the clip stands alone.
     `sound_path` is where its sound is, relative to the data root: `path` itself, or a file beside it; "" if there is
     none. `sound_sha256` is that file's.
+    `skeleton_path` is the file that its skeleton is in, relative to the data root, and `skeleton_name` its name there;
+    "" if there is none. `skeleton_sha256` is that file's. A clip that is nothing but a skeleton has empty `facts`, and
+    `path`, `sha256` and `size_bytes` are those of the skeleton: two that are the same have equal ones.
     """
 
     clip_id: str
@@ -44,6 +47,9 @@ class Clip:
     sample: str = ""
     sound_path: str = ""
     sound_sha256: str = ""
+    skeleton_path: str = ""
+    skeleton_name: str = ""
+    skeleton_sha256: str = ""
 
     @property
     def duration_s(self) -> float:
@@ -112,7 +118,7 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 _CLIP_COLUMNS = (
     *("clip_id", "path", "split", "group", "sample", "start_s", "end_s", "sha256", "size_bytes"),
-    *("sound_path", "sound_sha256"),
+    *("sound_path", "sound_sha256", "skeleton_path", "skeleton_name", "skeleton_sha256"),
 )
 # Of plain types alone, each of which reads its own text.
 _FACT_TYPES: dict[str, Any] = {f.name: f.type for f in fields(MediaFacts)}
@@ -169,4 +175,7 @@ def _parse(row: dict[str, str], label_columns: Mapping[str, str]) -> Clip:
         sample=row["sample"],
         sound_path=row["sound_path"],
         sound_sha256=row["sound_sha256"],
+        skeleton_path=row["skeleton_path"],
+        skeleton_name=row["skeleton_name"],
+        skeleton_sha256=row["skeleton_sha256"],
     )

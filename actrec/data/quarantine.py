@@ -15,10 +15,11 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True, order=True)
 class Quarantined:
-    """One clip that a stage set aside, or whose sound it cannot use; `path` is that of the file at fault.
+    """One clip that a stage set aside, or whose sound or skeleton it cannot use; `path` is that of the file at fault.
 
     `reason` is a code: not_media, playlist, empty, no_video, no_audio, unreadable, truncated, frame_mismatch,
-    too_short, decoder_error, decoder_crash, decoder_timeout, out_of_memory. `message` is the decoder's own, shortened.
+    too_short, decoder_error, decoder_crash, decoder_timeout, out_of_memory; no_skeleton, and those of `actrec.pose`.
+    `message` is the decoder's own, shortened.
     """
 
     clip_id: str

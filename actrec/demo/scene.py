@@ -19,6 +19,10 @@ _INDEX = {name: number for number, name in enumerate(KEYPOINTS)}
 _HUES = {"fox": 0.06, "hare": 0.12, "owl": 0.65}
 
 
+# What a figure may carry in its left hand, in which colour: a disc, or an upright bar. No keypoint tells of it.
+THINGS = {"ball": (0.1, 0.25, 0.7), "stick": (0.75, 0.15, 0.1)}
+
+
 @dataclass(frozen=True, slots=True)
 class Looks:
     """Colours, each (r, g, b) in [0, 1]. The hands are big and light, the left one warmer than the right one."""
@@ -32,11 +36,12 @@ class Looks:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure of a scene: what it is and what it does."""
+    """One figure of a scene: what it is and what it does. `carries` is a key of `THINGS`, "" for nothing."""
 
     body: Body
     looks: Looks
     motion: Motion
+    carries: str = ""
 
 
 def draw_looks(rng: np.random.Generator, species: str) -> Looks:
@@ -114,6 +119,10 @@ def _draw_figure(picture: Picture, figure: Figure, pose: NDArray[np.float64]) ->
     hands = (("left_wrist", looks.left_hand), ("right_wrist", looks.right_hand))
     for wrist, colour in hands:
         draw_stroke(picture, at[wrist], at[wrist], radius_px=body.hand_radius * size_px, colour=colour)
+    if figure.carries:
+        hand, radius_px = at["left_wrist"], body.hand_radius * size_px
+        up = np.array([0.0, radius_px * 1.5]) if figure.carries == "stick" else np.zeros(2)
+        draw_stroke(picture, hand - up, hand + up, radius_px=radius_px * 0.7, colour=THINGS[figure.carries])
 
 
 def draw_stroke(

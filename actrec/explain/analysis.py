@@ -1,4 +1,4 @@
-"""What `evaluate` adds on request: what each modality contributes, and where a VideoMAE looks."""
+"""What `evaluate` adds on request: what each modality contributes, where a VideoMAE looks, and the surest mistakes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 
 from actrec.explain.contribution import contributions as contributions_of
+from actrec.explain.mistakes import mistake_pictures
 from actrec.explain.rollout import attention_heat, on_frames
 from actrec.metrics.classification import Scores
 from actrec.metrics.summary import AnyScores, summarise
@@ -21,17 +22,21 @@ from actrec.training.labels import NO_LABEL
 from actrec.training.predict import predict, to_device
 from actrec.training.scores import scores_of
 from actrec.training.sources import Batches, Source
+from actrec.training.views import PlainViews
 
 
 def analyse(
     model: Recogniser,
     about: Checkpoint,
     inputs: Inputs,
+    scores: Sequence[AnyScores],
     *,
     splits: Sequence[str],
+    views: PlainViews,
     batch_size: int,
     contributions: bool,
     attention_clips: int,
+    worst_clips: int,
     fabric: Fabric,
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return what is asked for besides the scores, of the last split: a part of metrics.json, and pictures by name.
@@ -40,19 +45,25 @@ def analyse(
         model: In evaluation mode.
         about: What its checkpoint says of it.
         inputs: The clips.
+        scores: What it says of them.
         splits: Those of `evaluate`.
+        views: What is shown of a clip.
         batch_size: Clips at a time.
         contributions: See `modality_contributions`.
         attention_clips: How many clips `attention_picture` shows; 0 for none.
+        worst_clips: How many clips `mistake_pictures` shows; 0 for none.
         fabric: The device.
     """
     split, numbers, pictures = splits[-1], {}, {}
     if contributions:
-        found = modality_contributions(model, about, inputs, split, batch_size=batch_size, fabric=fabric)
+        found = modality_contributions(model, about, inputs, split, views, batch_size=batch_size, fabric=fabric)
         numbers["contributions"] = found
         pictures["contributions.png"] = contributions_plot(found, split=split)
     if attention_clips:
         pictures["attention.png"] = attention_picture(model, about, inputs, split, clips=attention_clips, fabric=fabric)
+    if worst_clips:
+        own, clips = [each for each in scores if each.split == split], inputs.manifest.of_split(split)
+        pictures |= mistake_pictures(own, clips, inputs.folders, limit=worst_clips)
     return numbers, pictures
 
 
@@ -60,7 +71,14 @@ Contributions = dict[str, dict[str, dict[str, float]]]
 
 
 def modality_contributions(
-    model: Recogniser, about: Checkpoint, inputs: Inputs, split: str, *, batch_size: int, fabric: Fabric
+    model: Recogniser,
+    about: Checkpoint,
+    inputs: Inputs,
+    split: str,
+    views: PlainViews,
+    *,
+    batch_size: int,
+    fabric: Fabric,
 ) -> Contributions:
     """Return {head: {modality: {drop_one, shapley}}} of the score on a split.
 
@@ -72,11 +90,12 @@ def modality_contributions(
         about: What its checkpoint says of it.
         inputs: The clips.
         split: Which of them.
+        views: What is shown of a clip.
         batch_size: Clips at a time.
         fabric: The device.
     """
-    view: dict[str, Any] = {"input_px": about.input_px, "augment": {}, "seed": about.seed}
-    source = inputs.source(split, **view)
+    view: dict[str, Any] = {"backbones": about.model["backbones"], "augment": {}, "seed": about.seed}
+    source = inputs.source(split, views=views, **view)
     num_classes = {head: len(names) for head, names in about.classes.items()}
     prior = class_frequencies(inputs.source("train", **view), num_classes)
     runner: Any = fabric.setup_module(model)
@@ -129,6 +148,9 @@ class _Only:
     def to_probs(self, head: str, probs: torch.Tensor) -> torch.Tensor:
         return probs
 
+    def fuse(self, probs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return probs
+
     def __call__(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Return probabilities (B, classes) a head."""
         tokens = batch["tokens"] if "tokens" in batch else self._model.tokens(batch)
@@ -161,9 +183,9 @@ def attention_picture(
         fabric: The device.
     """
     backbone = model.backbones["rgb"]
-    assert isinstance(backbone, VideoMae) and about.clip_spec and about.input_px, "the schema has seen to that"
+    assert isinstance(backbone, VideoMae), "the schema has seen to that"
     live = Inputs(inputs.manifest, inputs.folders)
-    source = live.source(split, input_px=about.input_px, augment={}, seed=about.seed)
+    source = live.source(split, backbones=about.model["backbones"], augment={}, seed=about.seed)
     rows = np.unique(np.linspace(0, len(source) - 1, clips).round().astype(int))
     batch = to_device(source.plain_batch(rows), fabric.device)
     model.to(fabric.device)

@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 # What decides on pixels besides our code, and takes long to import.
 HEAVY_IMPORTS = ("torch", "decord", "av")
 Resize = Literal["crop", "pad", "stretch"]
+# (left, top, right, bottom) of a square in pixels, right and bottom excluded, and the (height, width) of the picture.
+Region = tuple[tuple[int, int, int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class ClipSpec:
     """How every clip of a data set is cut: it travels with features and checkpoints.
 
-    `frame_stride` None means uniform sampling.
+    `frame_stride` None means uniform sampling. `region` persons: the square around everybody whom the skeletons show;
+    a clip without a skeleton is cut as of whole.
     """
 
     clip_frames: int
@@ -38,10 +41,17 @@ class ClipSpec:
     frame_stride: int | None
     size_px: int
     resize: Resize
+    region: Literal["whole", "persons"] = "whole"
 
 
 def read_clip(
-    path: Path, facts: MediaFacts, spec: ClipSpec, *, start_s: float | None = None, end_s: float | None = None
+    path: Path,
+    facts: MediaFacts,
+    spec: ClipSpec,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    region: Region | None = None,
 ) -> torch.Tensor:
     """Return the clip's frames, uint8 RGB (views, T, S, S, 3).
 
@@ -51,6 +61,7 @@ def read_clip(
         spec: views = clips_per_video, T = clip_frames, S = size_px.
         start_s: The clip is the part in [start_s, end_s); None means from the beginning.
         end_s: None means to the end.
+        region: What to cut out; what of it is beyond the picture is black. None: see `ClipSpec.resize`.
 
     Raises:
         BadItem: too_short, if no frame lies in the range; or what the decoder found.
@@ -65,7 +76,11 @@ def read_clip(
         )
     indices = first + frame_indices(last - first, spec)
     distinct, inverse = np.unique(indices, return_inverse=True)
-    frames = to_square(torch.from_numpy(source.read(distinct)), spec.size_px, spec.resize)
+    pictures = torch.from_numpy(source.read(distinct))
+    if region:
+        frames = _interpolate(cut_out(pictures, *region), spec.size_px, spec.size_px)
+    else:
+        frames = to_square(pictures, spec.size_px, spec.resize)
     if not np.array_equal(distinct, indices.reshape(-1)):  # repeated, or of clips that interlace
         frames = frames[torch.from_numpy(inverse.reshape(-1))]
     return frames.reshape(*indices.shape, *frames.shape[1:])
@@ -96,6 +111,24 @@ def to_square(frames: torch.Tensor, size_px: int, resize: Resize) -> torch.Tenso
     top, left = (size_px - small.shape[1]) // 2, (size_px - small.shape[2]) // 2
     square[:, top : top + small.shape[1], left : left + small.shape[2]] = small
     return square
+
+
+def cut_out(frames: torch.Tensor, box: tuple[int, int, int, int], shape: tuple[int, int]) -> torch.Tensor:
+    """Return the part of frames (n, H, W, 3) in a box; black where it reaches beyond them.
+
+    Args:
+        frames: Perhaps of another size than the picture that the box is of.
+        box: (left, top, right, bottom) in whole pixels, the last two excluded.
+        shape: (height, width) of the picture that the box is of.
+    """
+    height, width = frames.shape[1:3]
+    by_y, by_x = height / shape[0], width / shape[1]
+    left, top, right, bottom = (round(side * by) for side, by in zip(box, (by_x, by_y, by_x, by_y), strict=True))
+    inside = frames[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+    part = frames.new_zeros((len(frames), bottom - top, right - left, 3))
+    first_y, first_x = max(-top, 0), max(-left, 0)
+    part[:, first_y : first_y + inside.shape[1], first_x : first_x + inside.shape[2]] = inside
+    return part
 
 
 def _interpolate(frames: torch.Tensor, height_px: int, width_px: int) -> torch.Tensor:
@@ -135,6 +168,7 @@ class ClipTask:
     spec: ClipSpec
     start_s: float | None
     end_s: float | None
+    region: Region | None = None
 
 
 def make_clip_file(task: ClipTask) -> bytes:
@@ -148,7 +182,8 @@ def make_clip_file(task: ClipTask) -> bytes:
 
     torch.set_num_threads(1)  # the workers are the parallelism, and one thread a clip makes the same bytes everywhere
     check_unchanged(task.path, task.sha256)
-    return encode(read_clip(task.path, task.facts, task.spec, start_s=task.start_s, end_s=task.end_s))
+    part = {"start_s": task.start_s, "end_s": task.end_s, "region": task.region}
+    return encode(read_clip(task.path, task.facts, task.spec, **part))
 
 
 def pack_clip_files(members: dict[str, Path]) -> bytes:

@@ -35,6 +35,29 @@ class Backbone(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
+class JointBackbone(nn.Module):
+    """Two backbones, one of which at least sees layers of the other: `{modality: array}` to `{modality: tokens}`.
+
+    Args:
+        rgb: Of the pictures.
+        pose: Of the heat-maps.
+    """
+
+    def __init__(self, rgb: "RgbBackbone", pose: Backbone) -> None:
+        super().__init__()
+        self.rgb, self.pose = rgb, pose
+
+    @property
+    def parts(self) -> dict[str, Backbone]:
+        """The backbone of each modality."""
+        return {"rgb": self.rgb, "pose": self.pose}
+
+    def use_channels_last(self) -> None:
+        """See `Backbone.use_channels_last`."""
+        for part in self.parts.values():
+            part.use_channels_last()
+
+
 class RgbBackbone(Backbone):
     """uint8 clips (B, T, H, W, 3) to tokens (B, N, D).
 

@@ -3,101 +3,179 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from actrec.models.backbone import Backbone
+from actrec.models.backbone import Backbone, JointBackbone
 from actrec.models.mbt import Mbt
+from actrec.models.pcan import NO_LABEL, Pcan
+from actrec.models.pose_conv3d import PoseConv3d
 from actrec.models.resnet_frames import ResNetFrames
 from actrec.models.resnet_mel import ResNetMel
+from actrec.models.rgbpose_conv3d import RgbPoseConv3d
+from actrec.models.slow_only import SlowOnly
 from actrec.models.small3d import Small3d
 from actrec.models.video_net import VideoNet
 from actrec.models.videomae import VideoMae
 from actrec.models.weights import load_weights
+from actrec.models.x3d import X3d
+from actrec.models.x_shift import PoseGuided, XShiftPose, XShiftRgb
+from actrec.outputs import fused_output, label_head, modality_of, stream_output
+from actrec.pose.layouts import Layout
 
 Batch = Mapping[str, Any]
+# The name of a joint backbone among the backbones.
+JOINT = "rgbpose"
+_JOINED = frozenset({"rgb", "pose"})
 
 
 class Recogniser(nn.Module):
-    """`{modality: batch}` to `{head: logits}`.
+    """`{modality: batch}` to `{output: logits}`; what outputs are called is said in `actrec.outputs`.
 
     Backbones named in `frozen` are fixed in every respect: no gradients, and evaluation mode, so that the statistics of
     batch norm do not move and dropout does nothing, whatever `train()` says. Heads named in `multi_label` may find
     several classes in a clip.
+
+    Args:
+        backbones: A backbone a modality; or a `JointBackbone`, under any name, for those that it sees.
+        neck: What makes one representation (B, width) of all modalities; None: each has heads of its own, which say
+            nothing (logits 0, from which nothing is learnt) of a clip that lacks the modality.
+        heads: By the name of the output.
+        multi_label: The heads whose clips may have several classes.
+        ratios: Without a neck, in which ratios the modalities' probabilities are averaged, see `fuse`.
+        pcan: Adds to the loss, and to what the fine heads say in prediction.
+        levels: The fine and the coarse head that it is for.
     """
 
     def __init__(
         self,
         backbones: Mapping[str, nn.Module],
-        neck: nn.Module,
+        neck: nn.Module | None,
         heads: Mapping[str, nn.Module],
         multi_label: Collection[str] = (),
+        ratios: Sequence[Sequence[float]] = (),
+        pcan: Pcan | None = None,
+        levels: tuple[str, str] = ("", ""),
     ) -> None:
         super().__init__()
-        self.multi_label = frozenset(multi_label)
+        self.multi_label, self.ratios = frozenset(multi_label), ratios
+        self.pcan, self._levels = pcan, levels
         self.backbones, self.neck = nn.ModuleDict(backbones), neck
         # Not a ModuleDict: that refuses names such as `type`, which a label may well have.
-        self.head_names, self.heads = tuple(heads), nn.ModuleList(heads.values())
+        self.outputs, self.heads = tuple(heads), nn.ModuleList(heads.values())
         self.frozen: frozenset[str] = frozenset()
 
-    def freeze(self, *modalities: str) -> None:
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the model looks at; without a neck in the order of params.yaml, which the ratios have."""
+        own = tuple(dict.fromkeys(map(modality_of, self.outputs)))
+        return own if self.neck is None else tuple(self._own_backbones())
+
+    def _own_backbones(self) -> dict[str, Any]:
+        """Return the backbone of each modality, also of those inside a joint one."""
+        own: dict[str, Any] = {}
+        for name, part in self.backbones.items():
+            own |= part.parts if isinstance(part, JointBackbone) else {name: part}
+        return own
+
+    def freeze(self, *names: str) -> None:
         """Fix exactly these backbones; free the others."""
-        self.frozen = frozenset(modalities)
-        for modality, backbone in self.backbones.items():
-            backbone.requires_grad_(modality not in self.frozen)
+        self.frozen = frozenset(names)
+        for name, backbone in self.backbones.items():
+            backbone.requires_grad_(name not in self.frozen)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Recogniser":
         """Set training mode, but for frozen backbones."""
         super().train(mode)
-        for modality in self.frozen:
-            self.backbones[modality].eval()
+        for name in self.frozen:
+            self.backbones[name].eval()
         return self
 
     @property
     def weights_sha256(self) -> dict[str, str]:
         """The sha256 of the file each backbone started from, "" for random weights."""
-        return {modality: backbone.weights_sha256 for modality, backbone in self._backbones()}
-
-    def _backbones(self) -> list[tuple[str, Backbone]]:
-        return [(m, backbone) for m, backbone in self.backbones.items() if isinstance(backbone, Backbone)]
+        return {modality: backbone.weights_sha256 for modality, backbone in self._own_backbones().items()}
 
     @property
     def bare_weights(self) -> dict[str, dict[str, Any]]:
         """The `weights` of each backbone that build the same network without looking anything up."""
-        return {modality: backbone.bare_weights for modality, backbone in self._backbones()}
+        return {modality: backbone.bare_weights for modality, backbone in self._own_backbones().items()}
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return logits (B, classes) a head.
+        """Return logits (B, classes) an output.
 
         Args:
             batch: The modalities themselves, or `tokens` {modality: (B, N, D)} that were cached; and `present`
                 {modality: bool (B,)}: where it is False, what stands for the modality is not looked at.
         """
-        tokens = batch["tokens"] if "tokens" in batch else self.tokens(batch)
-        return self.decide(tokens, batch["present"])
+        return self.decide(self._tokens_in(batch), batch["present"])
+
+    def learn(self, batch: Batch) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """Return the logits of a training batch, and what is to be added to the loss besides that of the heads."""
+        tokens = self._tokens_in(batch)
+        logits = self.decide(tokens, batch["present"])
+        if self.pcan is None:
+            return logits, {}
+        penalties = {}
+        for modality, own in tokens.items():
+            fine, coarse = (logits[stream_output(modality, level)] for level in self._levels)
+            labels = (batch["labels"][level].where(batch["present"][modality], NO_LABEL) for level in self._levels)
+            penalties |= self.pcan.penalties(modality, own, fine, coarse, *labels)
+        return logits, penalties
 
     def decide(
         self, tokens: Mapping[str, torch.Tensor], present: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """Return logits (B, classes) a head of tokens: neck and heads alone."""
-        joint = self.neck(tokens, present)
-        return {name: head(joint) for name, head in zip(self.head_names, self.heads, strict=True)}
+        """Return logits (B, classes) an output, of tokens: neck and heads alone."""
+        if self.neck is not None:
+            return self._said({"": self.neck(tokens, present)})
+        logits = self._said({modality: own.float().mean(dim=1) for modality, own in tokens.items()})
+        if self.pcan is not None and not self.training:
+            for modality, own in tokens.items():
+                fine = stream_output(modality, self._levels[0])
+                logits[fine] = self.pcan.rectify(modality, own, logits[fine])
+        return {name: values.where(present[modality_of(name)][:, None], 0.0) for name, values in logits.items()}
 
-    def to_probs(self, head: str, logits: torch.Tensor) -> torch.Tensor:
+    def _said(self, seen: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: head(seen[modality_of(name)]) for name, head in zip(self.outputs, self.heads, strict=True)}
+
+    def to_probs(self, output: str, logits: torch.Tensor) -> torch.Tensor:
         """Return probabilities (B, classes), float32: of one class among all, or of each class by itself."""
-        return logits.float().sigmoid() if head in self.multi_label else logits.float().softmax(dim=1)
+        is_multi_label = label_head(output) in self.multi_label
+        return logits.float().sigmoid() if is_multi_label else logits.float().softmax(dim=1)
+
+    def fuse(self, probs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the outputs' probabilities, and before them those of all modalities together, averaged in `ratios`."""
+        heads = dict.fromkeys(label_head(name) for name in probs)
+        fused = {
+            fused_output(self.modalities, ratio, head): np.average(
+                [probs[stream_output(modality, head)] for modality in self.modalities], axis=0, weights=ratio
+            ).astype(np.float32)
+            for ratio in self.ratios
+            for head in heads
+        }
+        return {**fused, **probs}
 
     def tokens(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return tokens (B, N, D) a modality: what the `features` stage caches, and training computes live."""
-        return {modality: self.tokens_of(modality, batch[modality]) for modality in self.backbones}
+        found = {}
+        for name, part in self.backbones.items():
+            if isinstance(part, JointBackbone):
+                with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self.frozen):
+                    found |= part({modality: batch[modality] for modality in part.parts})
+            else:
+                found[name] = self.tokens_of(name, batch[name])
+        return found
 
     def tokens_of(self, modality: str, batch: torch.Tensor) -> torch.Tensor:
-        """Return tokens (B, N, D) of one modality."""
-        if modality not in self.frozen:
+        """Return tokens (B, N, D) of one modality that has a backbone to itself."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and modality not in self.frozen):
             return self.backbones[modality](batch)
-        with torch.no_grad():
-            return self.backbones[modality](batch)
+
+    def _tokens_in(self, batch: Batch) -> Mapping[str, torch.Tensor]:
+        return batch["tokens"] if "tokens" in batch else self.tokens(batch)
 
 
 class MeanNeck(nn.Module):
@@ -121,6 +199,8 @@ def build(
     clip_frames: int,
     channels_last: bool,
     seed: int,
+    layout: Layout | None = None,
+    parents: Sequence[int] = (),
 ) -> Recogniser:
     """Return a fresh model; the same seed gives the same weights.
 
@@ -128,7 +208,9 @@ def build(
         spec: The section `model` of params.yaml, as a plain dict.
         classes: The class names of each head.
         multi_label: The heads whose clips may have several of them.
-        clip_frames: T of the clips that it will see; of no matter without pictures.
+        clip_frames: T of the clips that are stored for it; of no matter without pictures.
+        layout: Of the skeletons; None without any.
+        parents: Of PCAN, the coarse class of each fine one; of no matter without it.
         channels_last: See `Backbone.use_channels_last`.
         seed: Of random weights.
 
@@ -137,20 +219,45 @@ def build(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbones = {m: build_backbone(m, b, clip_frames=clip_frames) for m, b in spec["backbones"].items()}
-        neck = _neck(spec["neck"], {modality: backbone.width for modality, backbone in backbones.items()})
-        heads = {name: _head(head, neck.width, len(classes[name])) for name, head in spec["heads"].items()}
+        sizes = {"clip_frames": clip_frames, "layout": layout}
+        backbones: dict[str, Any] = {m: build_backbone(m, b, **sizes) for m, b in spec["backbones"].items()}
+        widths = {modality: backbone.width for modality, backbone in backbones.items()}
+        neck = _neck(spec["neck"], widths)
+        in_widths = widths if neck is None else {"": neck.width}
+        heads = {
+            output: _head(head, width, len(classes[name]))
+            for stream, width in in_widths.items()
+            for name, head in spec["heads"].items()
+            for output in [stream_output(stream, name) if stream else name]
+        }
+        pcan, levels = _pcan(spec["neck"].get("pcan"), widths, parents, classes)
+        parts = _joined(spec["neck"], backbones)
     if channels_last:
-        for backbone in backbones.values():
-            backbone.use_channels_last()
-    model = Recogniser(backbones, neck, heads, multi_label)
-    model.freeze(*(modality for modality, backbone in spec["backbones"].items() if backbone["frozen"]))
+        for part in parts.values():
+            part.use_channels_last()
+    model = Recogniser(parts, neck, heads, multi_label, spec["neck"].get("ratios", ()), pcan, levels)
+    is_frozen = {m for m, backbone in spec["backbones"].items() if backbone["frozen"]}
+    model.freeze(*(name for name in parts if is_frozen & (_JOINED if name == JOINT else {name})))
     return model
 
 
-def build_backbone(modality: str, spec: Mapping[str, Any], *, clip_frames: int) -> Backbone:
+def build_backbone(
+    modality: str, spec: Mapping[str, Any], *, clip_frames: int, layout: Layout | None = None
+) -> Backbone:
     """Return the backbone that `model.backbones.<modality>` describes."""
     match spec:
+        case {"kind": "pose_conv3d", "heatmaps": heatmaps}:
+            own = _only(spec, "blocks", "width", "temporal_stride", "token_grid", "weights")
+            return PoseConv3d(channels=_channels(heatmaps, layout), **own)
+        case {"kind": "x_shift", "heatmaps": heatmaps}:
+            own = _only(spec, "blocks", "widths", "token_grid", "weights")
+            return XShiftPose(channels=_channels(heatmaps, layout), **own)
+        case {"kind": "x_shift"}:
+            return XShiftRgb(**_only(spec, "blocks", "widths", "token_grid", "weights"))
+        case {"kind": "slow_only"}:
+            return SlowOnly(**_only(spec, "blocks", "width", "token_grid", "weights"))
+        case {"kind": "x3d"}:
+            return X3d(**_only(spec, "shortcut_norm", "token_grid", "weights"))
         case {"kind": "resnet", "depth": depth, "weights": weights} if modality == "audio":
             return ResNetMel(depth=depth, weights=weights)
         case {"kind": "videomae", "weights": weights, "input_px": input_px, "token_grid": token_grid}:
@@ -167,8 +274,33 @@ def build_backbone(modality: str, spec: Mapping[str, Any], *, clip_frames: int) 
             raise ValueError(f"unknown backbone {spec}")
 
 
-def _neck(spec: Mapping[str, Any], widths: Mapping[str, int]) -> MeanNeck | Mbt:
+def _only(spec: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: spec[name] for name in names}
+
+
+def _channels(heatmaps: Mapping[str, Any], layout: Layout | None) -> int:
+    assert layout is not None, "a model that is shown skeletons knows their layout"
+    joints, limbs = len(layout.joints), len(layout.limbs)
+    return {"joints": joints, "limbs": limbs, "both": joints + limbs}[heatmaps["of"]]
+
+
+def _joined(neck: Mapping[str, Any], backbones: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the backbones, with a joint one for those of which one sees the layers of the other."""
+    others = {modality: backbone for modality, backbone in backbones.items() if modality not in _JOINED}
+    match neck:
+        case {"laterals": {"kind": "rgbpose_conv3d"} as laterals}:
+            own = _only(laterals, "kernel", "interaction", "rgb_drop", "pose_drop", "weights")
+            return {JOINT: RgbPoseConv3d(backbones["rgb"], backbones["pose"], **own), **others}
+        case {"laterals": {"kind": "pose_guided"}}:
+            return {JOINT: PoseGuided(backbones["rgb"], backbones["pose"]), **others}
+        case _:
+            return dict(backbones)
+
+
+def _neck(spec: Mapping[str, Any], widths: Mapping[str, int]) -> MeanNeck | Mbt | None:
     match spec:
+        case {"kind": "late"}:
+            return None
         case {"kind": "mean"}:
             (width,) = widths.values()
             return MeanNeck(width)
@@ -176,6 +308,19 @@ def _neck(spec: Mapping[str, Any], widths: Mapping[str, int]) -> MeanNeck | Mbt:
             return Mbt(widths=widths, **settings)
         case _:
             raise ValueError(f"unknown neck {spec}")
+
+
+def _pcan(
+    spec: Mapping[str, Any] | None,
+    widths: Mapping[str, int],
+    parents: Sequence[int],
+    classes: Mapping[str, Sequence[str]],
+) -> tuple[Pcan | None, tuple[str, str]]:
+    if spec is None:
+        return None, ("", "")
+    settings = {name: value for name, value in spec.items() if name not in ("fine", "coarse")}
+    pcan = Pcan(widths=widths, parents=parents, num_coarse=len(classes[spec["coarse"]]), **settings)
+    return pcan, (spec["fine"], spec["coarse"])
 
 
 def _head(spec: Mapping[str, Any], width: int, num_classes: int) -> nn.Module:

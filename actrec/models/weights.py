@@ -74,7 +74,7 @@ def read_tensors(path: Path, *, modality: str = "rgb") -> Tensors:
             f"{path}: not a checkpoint of plain tensors ({' '.join(str(error).split())[:150]}). "
             "Save its state_dict() alone where you trust it, and use that file."
         ) from None
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model", "model_state"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):

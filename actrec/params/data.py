@@ -68,10 +68,107 @@ class ListReader(Section):
     head: Name
     files: SplitFiles
     media: str
+    # A file below the root, or ntu60, ntu120, ma52: the names that come with the package.
     class_names: str | None
 
 
-Reader = Annotated[FolderReader | CsvReader | ListReader, Field(discriminator="kind")]
+class KeepAll(Section):
+    """Samples without a skeleton are clips like others."""
+
+    kind: Literal["keep"]
+
+
+class WithoutPublished(Section):
+    """The samples that the authors list as having no skeleton (302 of NTU60, 535 of NTU120) are left out."""
+
+    kind: Literal["published"]
+
+
+class WithoutListed(Section):
+    """The samples that a file below the root names, one a line, are left out."""
+
+    kind: Literal["list"]
+    file: str
+
+
+class WithoutSkeleton(Section):
+    """The samples of which data.skeletons has nothing are left out."""
+
+    kind: Literal["skeletons"]
+
+
+Missing = Annotated[KeepAll | WithoutPublished | WithoutListed | WithoutSkeleton, Field(discriminator="kind")]
+
+
+class NtuReader(Section):
+    """NTU RGB+D: files named SsssCcccPpppRrrrAaaa, as `<name>_rgb.avi`, in any folder below `media`.
+
+    `held_out` says which split the half that the protocol evaluates on becomes. With test, val is taken out of train in
+    whole subjects, by data.split.
+    """
+
+    kind: Literal["ntu"]
+    head: Name
+    dataset: Literal["ntu60", "ntu120"]
+    protocol: Literal["xsub", "xview", "xset"]
+    held_out: Literal["val", "test"]
+    media: str
+    missing: Missing
+
+    @model_validator(mode="after")
+    def _protocol_is_published(self) -> Self:
+        published = {"ntu60": ("xsub", "xview"), "ntu120": ("xsub", "xset")}[self.dataset]
+        if self.protocol not in published:
+            raise ValueError(f"protocol is {self.protocol}; {self.dataset} has {' and '.join(published)}")
+        return self
+
+
+class SplitNames(Section):
+    """The name that each split has in the file; null where there is none."""
+
+    train: str
+    val: str | None
+    test: str | None
+
+
+class SkeletonReader(Section):
+    """Names, labels and splits out of the pickle that data.skeletons names; `splits` null: data.split chooses them."""
+
+    kind: Literal["skeletons"]
+    head: Name
+    splits: SplitNames | None
+    # A file below the root, or ntu60, ntu120, ma52; null: numbers are names.
+    class_names: str | None
+    # Searched in the clip's name: who or where was filmed.
+    group_regex: str | None
+
+
+Reader = Annotated[FolderReader | CsvReader | ListReader | NtuReader | SkeletonReader, Field(discriminator="kind")]
+
+
+class SkeletonFiles(Section):
+    """Where the skeletons are: a file below the root, or a folder of them. A clip's is the one of its name."""
+
+    kind: Literal["pyskl", "ntu_text", "ntu_text_2d", "npz", "csv", "coco_json"]
+    path: str
+    layout: Literal["coco17", "ntu25", "ma52_28", "utkinect20"]
+
+    @model_validator(mode="after")
+    def _text_has_its_own_layout(self) -> Self:
+        if self.kind in ("ntu_text", "ntu_text_2d") and self.layout != "ntu25":
+            raise ValueError(f"layout is {self.layout}; kind {self.kind} has the joints of ntu25")
+        return self
+
+
+class Coarse(Section):
+    """A head more: what the classes of the head `of` are kinds of, by a table with the columns fine and coarse.
+
+    `map` is ntu60_semantic, ntu60_by_8 or ma52, which come with the package, or a file below the root.
+    """
+
+    of: Name
+    head: Name
+    map: str
 
 
 class Split(Section):
@@ -95,17 +192,56 @@ class Data(Section):
 
     name: Name
     root: Annotated[str, Field(min_length=1)]
-    # What each file must have. Sound may also be in a file of the same name beside a video.
-    media: Literal["video", "sound"]
+    # What each clip must have. Sound may also be in a file of the same name beside a video; of skeletons alone the
+    # reader gives names that data.skeletons has.
+    media: Literal["video", "sound", "skeleton"]
     reader: Reader
+    skeletons: SkeletonFiles | None
+    coarse: Coarse | None
     split: Split
     max_bad_frac: Frac
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads that clips have labels of, the reader's first."""
+        own = tuple(self.reader.heads) if isinstance(self.reader, CsvReader) else (self.reader.head,)
+        return (*own, self.coarse.head) if self.coarse else own
+
+    @model_validator(mode="after")
+    def _skeletons_are_there(self) -> Self:
+        kind = self.reader.kind
+        if self.media == "skeleton" and self.skeletons is None:
+            raise ValueError("media is skeleton, but skeletons is null: say where they are")
+        if self.media == "skeleton" and kind == "folder":
+            raise ValueError("media is skeleton, but reader.kind is folder, which looks for videos: take csv or list")
+        if kind == "skeletons" and (
+            self.media != "skeleton" or self.skeletons is None or self.skeletons.kind != "pyskl"
+        ):
+            raise ValueError("reader.kind is skeletons: that needs media: skeleton, and skeletons.kind: pyskl")
+        if isinstance(self.reader, NtuReader) and self.reader.missing.kind == "skeletons" and self.skeletons is None:
+            raise ValueError("reader.missing.kind is skeletons, but skeletons is null: take published")
+        return self
+
+    @model_validator(mode="after")
+    def _coarse_has_a_head_to_start_from(self) -> Self:
+        if self.coarse is None:
+            return self
+        *labelled, head = self.heads
+        if self.coarse.of not in labelled:
+            raise ValueError(f"coarse.of is '{self.coarse.of}'; reader labels {labelled}")
+        if head in labelled:
+            raise ValueError(f"coarse.head is '{head}', which reader labels already: choose another name")
+        if isinstance(self.reader, CsvReader) and self.coarse.of in self.reader.multi_label:
+            raise ValueError(f"coarse.of is '{self.coarse.of}', of which clips may have several classes: take another")
+        return self
 
 
 class Demo(Section):
     """The data set that the first stage makes."""
 
     enabled: bool
+    # What figures do: walk with turning arms, and perhaps carry something meanwhile.
+    scene: Literal["solo", "carrying"]
     subjects: Annotated[int, Field(ge=3)]
     takes: Positive
     clip_s: PositiveFloat

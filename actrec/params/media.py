@@ -31,6 +31,8 @@ class Frames(Section):
     clip_frames: Positive
     clips_per_video: Positive
     size_px: Annotated[int, Field(ge=8)]
+    # persons: the square around everybody that the skeletons show in the clip.
+    region: Literal["whole", "persons"]
     resize: Literal["crop", "pad", "stretch"]
     timeout_s: PositiveFloat
 
@@ -87,11 +89,19 @@ class AudioAugment(Section):
     time_mask_steps: Count
 
 
+class PoseAugment(Section):
+    """Random views for training, as of rgb; beside pictures they must be the same."""
+
+    min_area_frac: Annotated[float, Field(gt=0, le=1)]
+    flip_prob: Frac
+
+
 class Augment(ByModality):
     """Random views, a modality."""
 
     rgb: RgbAugment | None = None
     audio: AudioAugment | None = None
+    pose: PoseAugment | None = None
 
 
 class Features(Section):

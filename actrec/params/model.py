@@ -4,7 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from actrec.params.section import ByModality, Count, Name, NonNegative, Positive, Section, Sha256
+from actrec.outputs import fused_output, stream_output
+from actrec.params.section import ByModality, Count, Name, NonNegative, Positive, PositiveFloat, Section, Sha256
 
 
 class NoWeights(Section):
@@ -107,7 +108,98 @@ class ResNetMel(Section):
     frozen: bool
 
 
-RgbBackbone = Annotated[VideoNet | ResNetFrames | Small3d | VideoMae, Field(discriminator="kind")]
+OwnWeights = Annotated[NoWeights | FileWeights, Field(discriminator="kind")]
+TokenGrid = Annotated[list[Positive], Field(min_length=2, max_length=2)] | None
+
+
+class SlowOnly(Section):
+    """ResNet3d of the SlowOnly kind: no stride in time, temporal kernels in the last two stages.
+
+    `input_frames` are chosen of those that the frames stage stored. `token_grid`: its tokens, a mean over time for each
+    place of the last map, averaged to so many in height and width; null: all.
+    """
+
+    kind: Literal["slow_only"]
+    blocks: Annotated[list[Positive], Field(min_length=4, max_length=4)]
+    width: Positive
+    weights: OwnWeights
+    frozen: bool
+    input_frames: Positive
+    input_px: Annotated[int, Field(ge=16)]
+    token_grid: TokenGrid
+
+
+class X3d(Section):
+    """X3D: size S is 13 frames of 160 px, size M 16 of 224. The rest as of slow_only.
+
+    `shortcut_norm`: with the batch norm on one more shortcut that SlowFast and mmaction2 have and pytorchvideo lacks.
+    """
+
+    kind: Literal["x3d"]
+    shortcut_norm: bool
+    weights: OwnWeights
+    frozen: bool
+    input_frames: Positive
+    input_px: Annotated[int, Field(ge=16)]
+    token_grid: TokenGrid
+
+
+class XShift(Section):
+    """X3D's layout with a temporal shift instead of temporal kernels. The rest as of slow_only."""
+
+    kind: Literal["x_shift"]
+    blocks: Annotated[list[Positive], Field(min_length=4, max_length=4)]
+    widths: Annotated[list[Positive], Field(min_length=4, max_length=4)]
+    weights: OwnWeights
+    frozen: bool
+    input_frames: Positive
+    input_px: Annotated[int, Field(ge=16)]
+    token_grid: TokenGrid
+
+
+class Heatmaps(Section):
+    """What a skeleton is drawn as: Gaussians at its joints, along its limbs, or both."""
+
+    of: Literal["joints", "limbs", "both"]
+    sigma_px: PositiveFloat
+
+
+class PoseConv3d(Section):
+    """PoseC3D's SlowOnly network over heat-maps, three stages. The rest as of slow_only.
+
+    `temporal_stride` of the last stage: 1 beside pictures, 2 alone, as published.
+    """
+
+    kind: Literal["pose_conv3d"]
+    blocks: Annotated[list[Positive], Field(min_length=3, max_length=3)]
+    width: Annotated[int, Field(ge=2, multiple_of=2)]
+    temporal_stride: Literal[1, 2]
+    heatmaps: Heatmaps
+    weights: OwnWeights
+    frozen: bool
+    input_frames: Positive
+    input_px: Annotated[int, Field(ge=8)]
+    token_grid: TokenGrid
+
+
+class XShiftPose(Section):
+    """The pose stream of X-ShiftNet, over heat-maps. The rest as of slow_only."""
+
+    kind: Literal["x_shift"]
+    blocks: Annotated[list[Positive], Field(min_length=3, max_length=3)]
+    widths: Annotated[list[Positive], Field(min_length=3, max_length=3)]
+    heatmaps: Heatmaps
+    weights: OwnWeights
+    frozen: bool
+    input_frames: Positive
+    input_px: Annotated[int, Field(ge=8)]
+    token_grid: TokenGrid
+
+
+RgbBackbone = Annotated[
+    VideoNet | ResNetFrames | Small3d | VideoMae | SlowOnly | X3d | XShift, Field(discriminator="kind")
+]
+PoseBackbone = Annotated[PoseConv3d | XShiftPose, Field(discriminator="kind")]
 
 
 class Backbones(ByModality):
@@ -115,6 +207,7 @@ class Backbones(ByModality):
 
     rgb: RgbBackbone | None = None
     audio: ResNetMel | None = None
+    pose: PoseBackbone | None = None
 
 
 class MeanNeck(Section):
@@ -149,7 +242,78 @@ class MbtNeck(Section):
         return self
 
 
-Neck = Annotated[MeanNeck | MbtNeck, Field(discriminator="kind")]
+class NoLaterals(Section):
+    """The streams are alone up to their scores."""
+
+    kind: Literal["none"]
+
+
+class RgbPoseLaterals(Section):
+    """RGBPoseConv3D: slow_only and pose_conv3d hand each other their maps after two stages.
+
+    `interaction`: with PCAN's attention of one stream to the other before. `rgb_drop` and `pose_drop`: how often, in
+    training, a step's maps are not handed to that stream.
+    """
+
+    kind: Literal["rgbpose_conv3d"]
+    kernel: Literal[1, 3, 5, 7, 9]
+    interaction: bool
+    rgb_drop: Annotated[float, Field(ge=0, lt=1)]
+    pose_drop: Annotated[float, Field(ge=0, lt=1)]
+    weights: OwnWeights
+
+
+class PoseGuided(Section):
+    """EPAM: where and when the pose stream is active is what the pictures' last map is weighted by. For x_shift."""
+
+    kind: Literal["pose_guided"]
+
+
+Laterals = Annotated[NoLaterals | RgbPoseLaterals | PoseGuided, Field(discriminator="kind")]
+
+
+class Pcan(Section):
+    """PCAN's prototypes, for two heads of which one tells the coarse class that the other's belongs to.
+
+    Each part can be switched off by itself: see `actrec.models.pcan`.
+    """
+
+    fine: Name
+    coarse: Name
+    calibration: bool
+    calibration_weight: NonNegative
+    # Fine prediction wrong, coarse one wrong, both wrong.
+    false_negative_factors: Annotated[list[NonNegative], Field(min_length=3, max_length=3)]
+    diversity: bool
+    diversity_weight: NonNegative
+    tree: bool
+    tree_weight: NonNegative
+    rectification: bool
+    rectification_weights: dict[str, NonNegative]
+    fine_width: Positive
+    coarse_width: Positive
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    temperature: PositiveFloat
+    doubt_scale: NonNegative
+
+
+class LateNeck(Section):
+    """No common representation: each modality has heads of its own, whose probabilities are averaged.
+
+    `ratios`: in which; each makes an output of its own, such as rgbpose_2:1/action.
+    """
+
+    kind: Literal["late"]
+    ratios: list[Annotated[list[NonNegative], Field(min_length=1)]]
+    laterals: Laterals
+    pcan: Pcan | None
+
+
+Neck = Annotated[MeanNeck | MbtNeck | LateNeck, Field(discriminator="kind")]
+
+
+# Of neck late it may be a number a modality.
+LossWeight = NonNegative | dict[str, NonNegative]
 
 
 class LinearHead(Section):
@@ -157,7 +321,7 @@ class LinearHead(Section):
 
     kind: Literal["linear"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    loss_weight: NonNegative
+    loss_weight: LossWeight
 
 
 class MlpHead(Section):
@@ -166,7 +330,7 @@ class MlpHead(Section):
     kind: Literal["mlp"]
     hidden: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    loss_weight: NonNegative
+    loss_weight: LossWeight
 
 
 Head = Annotated[LinearHead | MlpHead, Field(discriminator="kind")]
@@ -178,3 +342,12 @@ class Model(Section):
     backbones: Backbones
     neck: Neck
     heads: Annotated[dict[Name, Head], Field(min_length=1)]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of all that the model says, fused outputs first."""
+        modalities = tuple(self.backbones.used)
+        if not isinstance(self.neck, LateNeck):
+            return tuple(self.heads)
+        fused = [fused_output(modalities, ratio, head) for ratio in self.neck.ratios for head in self.heads]
+        return (*fused, *(stream_output(modality, head) for modality in modalities for head in self.heads))

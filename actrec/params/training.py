@@ -1,11 +1,12 @@
 """The sections `compute`, `train` and `evaluate`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from actrec.outputs import stream_output
 from actrec.params.media import Augment
-from actrec.params.section import Count, Frac, NonNegative, Positive, PositiveFloat, Section
+from actrec.params.section import Count, Frac, Name, NonNegative, Positive, PositiveFloat, Section
 
 
 class Compute(Section):
@@ -16,7 +17,7 @@ class Compute(Section):
     channels_last: bool
 
 
-_SELECTABLE = r"^[^.]+\.(top1|top5|mean_per_class_acc|f1_macro|f1_weighted|map_macro|loss)$"
+_SELECTABLE = r"^.+\.(top1|top5|mean_per_class_acc|f1_macro|f1_weighted|map_macro|loss)$"
 
 
 class Sgd(Section):
@@ -39,10 +40,11 @@ Optimizer = Annotated[Sgd | Adam, Field(discriminator="kind")]
 
 
 class ConstantSchedule(Section):
-    """The same rate throughout, after warm-up."""
+    """The same rate throughout, after warm-up: in every kind, a rise from lr * warmup_from_frac to lr."""
 
     kind: Literal["none"]
     warmup_epochs: NonNegative
+    warmup_from_frac: Frac
 
 
 class CosineSchedule(Section):
@@ -50,6 +52,7 @@ class CosineSchedule(Section):
 
     kind: Literal["cosine"]
     warmup_epochs: NonNegative
+    warmup_from_frac: Frac
     final_frac: Frac
 
 
@@ -58,6 +61,7 @@ class StepSchedule(Section):
 
     kind: Literal["step"]
     warmup_epochs: NonNegative
+    warmup_from_frac: Frac
     every_epochs: Positive
     factor: Frac
 
@@ -67,6 +71,7 @@ class PlateauSchedule(Section):
 
     kind: Literal["plateau"]
     warmup_epochs: NonNegative
+    warmup_from_frac: Frac
     patience_epochs: Positive
     factor: Frac
 
@@ -75,8 +80,18 @@ AnySchedule = ConstantSchedule | CosineSchedule | StepSchedule | PlateauSchedule
 Schedule = Annotated[AnySchedule, Field(discriminator="kind")]
 
 
+class Validation(Section):
+    """Validate after epoch `from_epoch`, the first being 1, and each `every_epochs` after it; and after the last.
+
+    Epochs without validation are not chosen, and count neither for early stopping nor for the plateau schedule.
+    """
+
+    from_epoch: Positive
+    every_epochs: Positive
+
+
 class EarlyStopping(Section):
-    """Stop after patience_epochs without a gain of min_delta in `select_on`; 0 = never."""
+    """Stop after patience_epochs, of those with validation, without a gain of min_delta in `select_on`; 0 = never."""
 
     patience_epochs: Count
     min_delta: NonNegative
@@ -92,10 +107,13 @@ class Freeze(Section):
 class Train(Section):
     """How the model is fitted."""
 
+    # How many GPUs of this machine, or processes on its CPU, take a part of each batch.
+    devices: Positive
     lr: PositiveFloat
     # Backbones learn at lr times this.
     backbone_lr_factor: NonNegative
     epochs: Positive
+    # Of all devices together.
     batch_size: Positive
     accumulate: Positive
     optimizer: Optimizer
@@ -108,16 +126,61 @@ class Train(Section):
     precision: Literal["fp32", "bf16", "fp16"]
     # <head>.<metric>: which validation number chooses the best epoch, and steers plateau and early stopping.
     select_on: Annotated[str, Field(pattern=_SELECTABLE)]
+    validation: Validation
     early_stopping: EarlyStopping
+    # Also write the history to results/tensorboard, to be looked at meanwhile.
+    tensorboard: bool
+
+    @model_validator(mode="after")
+    def _each_device_has_work(self) -> Self:
+        if self.devices > self.batch_size:
+            raise ValueError(
+                f"devices is {self.devices}, but there are only {self.batch_size} clips in a batch for them to share: "
+                f"set batch_size to {self.devices} or more"
+            )
+        return self
+
+
+class PlainViews(Section):
+    """What is shown of a clip: so many samples of its frames, and their mirror images. Probabilities are averaged.
+
+    `clips` above 1 is for backbones with input_frames. `scale`: the side of views, as a multiple of input_px.
+    """
+
+    clips: Positive
+    flip: bool
+    scale: PositiveFloat
+
+
+class Submission(Section):
+    """What results/submission.csv holds: the five likeliest classes of two heads, as MA-52's challenge takes them.
+
+    `output` is whose answer, a modality or several and their ratio, as rgbpose_1:1; "" where the model has one alone.
+    """
+
+    fine: Name
+    coarse: Name
+    output: str
+
+    @property
+    def outputs(self) -> tuple[str, str]:
+        """The two outputs of the model."""
+        fine, coarse = (stream_output(self.output, head) if self.output else head for head in (self.fine, self.coarse))
+        return fine, coarse
 
 
 class Evaluate(Section):
     """What is measured at the end."""
 
     splits: Annotated[list[Literal["train", "val", "test"]], Field(min_length=1)]
+    views: PlainViews
     batch_size: Positive
     bootstrap_samples: Count
     # What each modality adds to the scores on the last of `splits`: every set of them is tried.
     contributions: bool
     # Clips of the last of `splits` over which the attention of VideoMAE is drawn.
     attention_clips: Count
+    # Clips of the last of `splits` that a head is surest and wrong about: their skeletons are drawn.
+    worst_clips: Count
+    # For the last of `splits`; null: none.
+    submission: Submission | None

@@ -109,8 +109,9 @@ def _main_metric(history: History, head: str) -> str:
 def _draw_line(axes: "Axes", history: History, column: str, colour: str, label: str, style: str = "-") -> None:
     # A single epoch is a point, which a line alone would not show.
     marker = "o" if len(history.phases) <= _MAX_MARKED_EPOCHS else ""
-    values = history.numbers[column]
-    axes.plot(history.numbers["epoch"], values, style, color=colour, marker=marker, markersize=3, label=label, lw=1.5)
+    known = ~np.isnan(history.numbers[column])  # not every epoch may have been validated
+    epochs, values = history.numbers["epoch"][known], history.numbers[column][known]
+    axes.plot(epochs, values, style, color=colour, marker=marker, markersize=3, label=label, lw=1.5)
 
 
 def _draw_loss(axes: "Axes", history: History) -> None:

@@ -12,9 +12,10 @@ from actrec.errors import UserError
 from actrec.media.clip import ClipSpec
 from actrec.media.sound import SoundSpec
 from actrec.models.recogniser import Recogniser, build
+from actrec.pose.layouts import LAYOUTS
 from actrec.store.files import write_atomic
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class Checkpoint:
     """A model with all that using it takes: its own description, class names, and how clips are cut for it.
 
     `model` is the section of params.yaml with weights that need not be looked up. `clip_spec` and `sound_spec` are None
-    of what the model neither sees nor hears. `typical_s` is the median duration of the training clips: long videos are
+    of what the model neither sees nor hears; `layout` is that of skeletons, "" without any, and `parents` the coarse
+    class of each fine one where PCAN is told. `typical_s` is the median duration of the training clips: long videos are
     looked at in windows of it.
     """
 
@@ -31,16 +33,13 @@ class Checkpoint:
     multi_label: tuple[str, ...]
     clip_spec: ClipSpec | None
     sound_spec: SoundSpec | None
+    layout: str
+    parents: tuple[int, ...]
     typical_s: float
     weights_sha256: dict[str, str]
     channels_last: bool
     seed: int
     epoch: int
-
-    @property
-    def input_px(self) -> int | None:
-        """The size of the pictures that it takes; None if it takes none."""
-        return self.model["backbones"].get("rgb", {}).get("input_px")
 
     def rebuild(self, state: Mapping[str, torch.Tensor]) -> Recogniser:
         """Return the trained model; no weights are looked up."""
@@ -49,6 +48,8 @@ class Checkpoint:
             classes=self.classes,
             multi_label=self.multi_label,
             clip_frames=self.clip_spec.clip_frames if self.clip_spec else 0,
+            layout=LAYOUTS[self.layout] if self.layout else None,
+            parents=self.parents,
             channels_last=self.channels_last,
             seed=self.seed,
         )
@@ -80,6 +81,7 @@ def load_model(path: Path) -> tuple[Recogniser, Checkpoint]:
                 **about,
                 "classes": {head: tuple(names) for head, names in about["classes"].items()},
                 "multi_label": tuple(about["multi_label"]),
+                "parents": tuple(about["parents"]),
                 "clip_spec": about["clip_spec"] and ClipSpec(**about["clip_spec"]),
                 "sound_spec": about["sound_spec"] and SoundSpec(**about["sound_spec"]),
             }

@@ -1,7 +1,7 @@
 """Opens what training and evaluation read: the clips of the manifest that have arrays, or cached tokens."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,14 @@ from actrec.data.manifest import Clip, Manifest, load_manifest
 from actrec.errors import UserError
 from actrec.media.clip import ClipFolder, ClipSpec
 from actrec.media.sound import MelFolder, SoundSpec
+from actrec.pose.folder import PoseFolder
+from actrec.pose.layouts import Layout
 from actrec.store.features import CachedFeatures
 from actrec.store.tree import read_index
 from actrec.training.labels import label_tensors
 from actrec.training.modalities import Folders, open_modalities
 from actrec.training.sources import CachedTokens, LiveClips, Source
+from actrec.training.views import PLAIN, PlainViews
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +47,22 @@ class Inputs:
         return replace(self, features=CachedFeatures(path, identity))
 
     def source(
-        self, split: str, *, input_px: int | None, augment: Mapping[str, Mapping[str, Any]], seed: int
+        self,
+        split: str,
+        *,
+        backbones: Mapping[str, Mapping[str, Any]],
+        augment: Mapping[str, Mapping[str, Any]],
+        seed: int,
+        views: PlainViews = PLAIN,
     ) -> Source:
         """Return the clips of a split.
 
         Args:
             split: train, val or test.
-            input_px: Of the pictures; None where there are none.
+            backbones: The section `model.backbones`: what each is shown.
             augment: Of each modality's random views; {} where only plain ones are asked for.
             seed: Of the random ones.
+            views: The plain ones; of no matter where they are cached.
 
         Raises:
             UserError: if the split has no clip.
@@ -65,7 +75,40 @@ class Inputs:
         labels = label_tensors(clips, self.manifest.classes, self.manifest.multi_label)
         if self.features:
             return CachedTokens(clips, self.features, labels, seed=seed)
-        return LiveClips(clips, open_modalities(self.folders, input_px=input_px, augment=augment), labels, seed=seed)
+        readers = open_modalities(self.folders, backbones=backbones, augment=augment, views=views)
+        return LiveClips(clips, readers, labels, seed=seed)
+
+    @property
+    def layout(self) -> Layout | None:
+        """Of the skeletons; None where nobody looks at them."""
+        return next((folder.layout for folder in self.folders.values() if isinstance(folder, PoseFolder)), None)
+
+    @property
+    def specs(self) -> dict[str, dict[str, Any]]:
+        """How the arrays of each modality were made."""
+        beside = {"beside_px": self.clip_spec.size_px if self.clip_spec else None}  # how skeletons are cropped
+        return {
+            m: {**folder.spec, **beside} if isinstance(folder, PoseFolder) else asdict(folder.spec)
+            for m, folder in self.folders.items()
+        }
+
+    def parents(self, fine: str, coarse: str) -> tuple[int, ...]:
+        """Return the class of the head `coarse` that each class of `fine` belongs to.
+
+        Raises:
+            UserError: if a fine class belongs to none, or to several.
+        """
+        seen: dict[str, set[str]] = {name: set() for name in self.manifest.classes[fine]}
+        for clip in self.manifest.clips:
+            if fine in clip.labels and coarse in clip.labels:
+                seen[clip.labels[fine]].add(clip.labels[coarse])
+        if odd := {name: sorted(own) for name, own in seen.items() if len(own) != 1}:
+            raise UserError(
+                f"model.neck.pcan: each class of {fine} belongs to one of {coarse}, but clips say {odd}. Mend the "
+                "labels, or let data.coarse make them"
+            )
+        numbers = {name: number for number, name in enumerate(self.manifest.classes[coarse])}
+        return tuple(numbers[name] for own in seen.values() for name in own)
 
     def digest(self, splits: Sequence[str]) -> str:
         """Return a digest of everything in these splits that a result depends on."""
@@ -82,29 +125,32 @@ class Inputs:
         return rows, self.features and self.features.digest([clip.clip_id for clip in clips])
 
 
-def open_inputs(manifest: Path, *, frames: Path, mels: Path, modalities: Collection[str]) -> Inputs:
+def open_inputs(manifest: Path, *, frames: Path, mels: Path, skeletons: Path, modalities: Collection[str]) -> Inputs:
     """Return what the stages before have left for a model of these modalities.
 
-    A clip without pictures, because quarantined, is left out. One without sound is left out only by a model that has
-    nothing but ears.
+    A clip without pictures or without a skeleton that the model looks at is left out. One without sound is left out
+    only by a model that has nothing but ears.
 
     Args:
         manifest: The manifest.
         frames: The folder of clip tensors.
         mels: The folder of spectrograms.
-        modalities: Of the model: rgb, audio.
+        skeletons: The file of skeletons.
+        modalities: Of the model: rgb, audio, pose.
 
     Raises:
         UserError: if a stage before has not run, or no clip is left.
     """
-    folders: dict[str, ClipFolder | MelFolder] = {}
+    folders: dict[str, ClipFolder | MelFolder | PoseFolder] = {}
     if "rgb" in modalities:
         folders["rgb"] = ClipFolder(frames, read_index(frames))
     if "audio" in modalities:
         folders["audio"] = MelFolder(mels, read_index(mels))
-    needed = folders.get("rgb") or folders["audio"]
+    if "pose" in modalities:
+        folders["pose"] = PoseFolder(skeletons)
+    needed = [folder for modality, folder in folders.items() if modality != "audio" or len(folders) == 1]
     rows = load_manifest(manifest)
-    usable = rows.keep(clip.clip_id for clip in rows.clips if clip.clip_id in needed)
+    usable = rows.keep(c.clip_id for c in rows.clips if all(c.clip_id in folder.digests for folder in needed))
     if not usable.clips:
         raise UserError(f"{manifest.parent}: no clip can be used. quarantine_*.csv and sound.csv there say why")
     return Inputs(usable, folders)

@@ -1,27 +1,34 @@
 """On what the numbers are computed."""
 
 import os
+import socket
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import distributed, nn
 
 from actrec.errors import UserError
+from actrec.training.processes import place
 
 _PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
-def launch(*, device: str, threads: int, precision: str) -> Fabric:
+def launch(*, device: str, threads: int, precision: str, devices: int = 1) -> Fabric:
     """Return Fabric on the device that was asked for, with deterministic kernels and a fixed number of threads.
+
+    With several devices, each process of `actrec.training.processes.together` calls this, and gets one of them.
 
     Args:
         device: auto (cuda, else mps, else cpu), or one of these.
-        threads: Of torch on the CPU; another number changes the last bits of results.
+        threads: Of torch on the CPU, in each process; another number changes the last bits of results.
         precision: fp32, or bf16 / fp16 where autocast deems it safe.
+        devices: How many: GPUs of this machine, or processes on its CPU.
 
     Raises:
-        UserError: if the device is not there or cannot compute so.
+        UserError: if the device is not there, or not so many times, or cannot compute so.
     """
     chosen = _best_device() if device == "auto" else device
     if chosen == "cuda" and not torch.cuda.is_available():
@@ -30,15 +37,61 @@ def launch(*, device: str, threads: int, precision: str) -> Fabric:
         raise UserError("compute.device is mps, but this machine has none. Set compute.device: auto")
     if precision == "fp16" and chosen != "cuda":
         raise UserError(f"train.precision: fp16 needs a CUDA GPU, this runs on {chosen}. Set train.precision: bf16")
-    torch.set_num_threads(threads)
+    if devices > 1:
+        _refuse_too_many(chosen, devices)
     # Without this, matrix products on a GPU are not deterministic.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Where a GPU has no deterministic kernel (some 3-D pooling) torch warns and goes on.
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
-    fabric = Fabric(accelerator=chosen, devices=1, precision=_PRECISIONS[precision])
+    fabric = _connected(chosen, devices, precision) if devices > 1 else _alone(chosen, precision)
     fabric.launch()
+    torch.set_num_threads(threads)  # after Fabric, which sets a number of its own
     return fabric
+
+
+def _alone(device: str, precision: str) -> Fabric:
+    return Fabric(accelerator=device, devices=1, precision=_PRECISIONS[precision])
+
+
+def _connected(device: str, devices: int, precision: str) -> Fabric:
+    here = place()
+    if device == "cuda":
+        backend, own_device = "nccl", torch.device("cuda", here.rank)
+    else:
+        backend, own_device = "gloo", None
+        # Nothing but this machine is meant to connect, whatever its name resolves to.
+        if loopback := next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
+    # By a file, not a port: two runs that start at the same time might choose the same one.
+    distributed.init_process_group(
+        backend, init_method=f"file://{here.meeting}", rank=here.rank, world_size=here.size, device_id=own_device
+    )
+    # Parameters without a gradient in a step occur: of a stream that was dropped, of a modality that no clip has. And
+    # only so are gradients exchanged in the same parts in all steps, and summed alike before and after a kill.
+    strategy = DDPStrategy(find_unused_parameters=True)
+    here_only = LightningEnvironment()  # also within a job of Slurm, which has started the first process alone
+    return Fabric(
+        accelerator=device, devices=devices, strategy=strategy, plugins=here_only, precision=_PRECISIONS[precision]
+    )
+
+
+def _refuse_too_many(device: str, devices: int) -> None:
+    if device == "mps":
+        raise UserError(f"train.devices is {devices}, but there is one mps device. Set train.devices: 1")
+    if device == "cuda" and devices > torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise UserError(f"train.devices is {devices}, but torch sees GPUs here: {found}. Set train.devices: {found}")
+
+
+def synchronise_batch_norm(model: nn.Module, fabric: Fabric) -> nn.Module:
+    """Return the model, whose batch norm in training is over the clips of all GPUs where there are several.
+
+    On a CPU, where torch cannot do so, each process normalises with the clips that it has itself.
+    """
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return model
 
 
 def _best_device() -> str:
@@ -72,7 +125,7 @@ def _refuse_small_input(convolution: nn.Module, inputs: tuple[torch.Tensor, ...]
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Return the most memory used so far, in MB: of the GPU on one, else of this process."""
+    """Return the most memory used so far, in MB: of the GPU on one, else of this process, without others beside it."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     try:

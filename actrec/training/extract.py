@@ -22,7 +22,7 @@ from actrec.store.cas import Entry, Store, item_key
 from actrec.store.closure import code_version
 from actrec.store.features import write_features
 from actrec.training.data import Inputs
-from actrec.training.modalities import Modality, open_modalities
+from actrec.training.modalities import Modality, drawn_by, open_modalities
 from actrec.training.predict import to_device
 from actrec.training.randomness import generator
 
@@ -51,7 +51,9 @@ class Views:
             return self.reader.plain(clip_id)
         return torch.stack(
             [
-                self.reader.random(clip_id, generator(self.seed, "cached view", self.modality, clip_id, i, j), view=i)
+                self.reader.random(
+                    clip_id, generator(self.seed, "cached view", drawn_by(self.modality), clip_id, i, j), view=i
+                )
                 for i in range(len(self.reader.absent()))
                 for j in range(self.random)
             ]
@@ -68,7 +70,7 @@ def cache_features(
     augment: Mapping[str, Mapping[str, Any]],
     precision: str,
     batch_size: int,
-    input_px: int | None,
+    backbones: Mapping[str, Mapping[str, Any]],
     seed: int,
     fabric: Fabric,
     store: Store,
@@ -84,7 +86,7 @@ def cache_features(
         augment: Of the random ones, a modality.
         precision: bf16 features are kept as float16, others as float32.
         batch_size: Views at a time.
-        input_px: What the rgb backbone takes; None without one.
+        backbones: The section `model.backbones`: what each is shown.
         seed: Of the random views.
         fabric: Device and precision.
         store: Where features are kept clip by clip.
@@ -92,15 +94,15 @@ def cache_features(
     dtype = np.float16 if precision == "bf16" else np.float32
     every = [clip.clip_id for clip in inputs.manifest.clips]
     train = [clip.clip_id for clip in inputs.manifest.of_split("train")]
-    runner: Any = fabric.setup_module(model.eval())
-    runner.mark_forward_method("tokens_of")
-    readers = open_modalities(inputs.folders, input_px=input_px, augment=augment)
+    runner = fabric.to_device(model.eval())
+    readers = open_modalities(inputs.folders, backbones=backbones, augment=augment)
 
     how: dict[str, Any] = {"batch_size": batch_size, "dtype": dtype, "device": fabric.device, "store": store}
 
     def features_of(modality: str, clip_ids: Sequence[str], random: int) -> np.ndarray:
         views_of = Views(modality, readers[modality], random, seed)
-        return extract(runner, clip_ids, views_of, identity=identity[modality], **how)
+        with fabric.autocast():
+            return extract(runner, clip_ids, views_of, identity=identity[modality], **how)
 
     plain = {m: features_of(m, every, 0) for m in readers}
     if views > 1:

@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from actrec.console import progress, say
 from actrec.errors import UserError
 from actrec.metrics.summary import summarise
 from actrec.models.recogniser import Recogniser
-from actrec.training.device import peak_memory_mb, refuse_wrong_gradients
+from actrec.training.device import peak_memory_mb, refuse_wrong_gradients, synchronise_batch_norm
+from actrec.training.labels import NO_LABEL
 from actrec.training.loss import Loss
 from actrec.training.optimizer import make_optimizer
-from actrec.training.predict import predict, to_device
+from actrec.training.predict import predict_together, to_device
 from actrec.training.randomness import derive, epoch_order
+from actrec.training.ranks import Ranks, own_rows
 from actrec.training.schedule import best_epoch, epochs_without_gain, lr_factor
 from actrec.training.scores import scores_of
 from actrec.training.settings import Phase, Settings, Steps
@@ -41,6 +44,9 @@ class Fitted:
 
 class Run:
     """One training run, which can be killed at any moment and started again with the same arguments.
+
+    On several devices each process makes the same run, and takes its part of every batch. The first one's clock and
+    memory are those in the history, and it alone writes the state.
 
     Args:
         model: Fresh, on the CPU.
@@ -72,12 +78,12 @@ class Run:
     ) -> None:
         self.settings, self.seed, self.fabric = settings, seed, fabric
         self._val, self._classes = val, classes
-        self._train_batches, self._val_batches = Batches(train), Batches(val)
+        self._ranks = Ranks(fabric.global_rank, fabric.world_size)
+        self._train_batches, self._val_batches = Batches(train), Batches(own_rows(val, self._ranks))
         self._steps = Steps(len(train), settings.batch_size, settings.accumulate)
         self._always_frozen = model.frozen
         refuse_wrong_gradients(model, fabric)
-        self._core = model
-        self._model: Any = fabric.setup_module(model)
+        self._core: Any = fabric.to_device(synchronise_batch_norm(model, fabric))
         self._loss = fabric.to_device(
             Loss(
                 heads,
@@ -85,13 +91,15 @@ class Run:
                 num_classes={head: len(names) for head, names in classes.items()},
                 class_weights=settings.class_weights,
                 label_smoothing=settings.label_smoothing,
+                total=self._ranks.total if self._ranks.size > 1 else None,
             )
         )
         self._checkpoint, self._save_every_s = checkpoint, save_every_s
         self.state = State()
+        self._model: Any = None
         self._optimizer: Any = None
 
-    def fit(self, log: Callable[[Row], None]) -> Fitted:
+    def fit(self, log: Callable[[Row], object]) -> Fitted:
         """Train to the end, from wherever an earlier run with the same arguments stopped.
 
         Args:
@@ -108,18 +116,21 @@ class Run:
             patience = self.settings.early_stopping["patience_epochs"]
             say(f"stopped early: {self.settings.select_on} has brought no gain for {patience} epochs")
         last = self._core.state_dict()
-        return Fitted(self.state.history, {**last, **self.state.best}, last, self._best() + 1)
+        return Fitted(_even(self.state.history), {**last, **self.state.best}, last, self._best() + 1)
 
     # --- an epoch -------------------------------------------------------------------------------------------------
 
     def _train_epoch(self) -> None:
-        state, settings, steps = self.state, self.settings, self._steps
+        state, settings, steps, ranks = self.state, self.settings, self._steps, self._ranks
         if self._is_phase_start():
             self._enter()
         self._model.train()
         order = epoch_order(steps.num_clips, seed=self.seed, epoch=state.epoch)
         batches = self._train_batches.training(
-            order, batch_size=settings.batch_size, epoch=state.epoch, first=state.step
+            ranks.order(order, settings.batch_size),
+            batch_size=ranks.batch_size(settings.batch_size),
+            epoch=state.epoch,
+            first=state.step,
         )
         saved = ready = time.perf_counter()
         for batch in progress(
@@ -136,31 +147,51 @@ class Run:
             ready = time.perf_counter()
 
     def _step(self, batch: dict[str, Any]) -> None:
-        state, clip_norm = self.state, self.settings.clip_norm
-        torch.manual_seed(derive(self.seed, "step", state.epoch, state.step))
+        state, steps, clip_norm = self.state, self._steps, self.settings.clip_norm
+        ranks, is_update = self._ranks, steps.is_update(state.step + 1)
+        # Of several processes each drops out other things; views and order are the same for any number of them.
+        torch.manual_seed(derive(self.seed, "step", state.epoch, state.step, *([ranks.rank] if ranks.size > 1 else [])))
         self._set_lr()
-        loss = self._loss(self._model(batch), batch["labels"])
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise self._diverged(f"the loss is {value}", state.step + 1)
-        self.fabric.backward(loss * self._steps.share(state.step))
-        state.loss_sum += value * self._steps.clips_in(state.step)
+        with self.fabric.no_backward_sync(self._model, enabled=not is_update):
+            loss, values = self._losses(batch)
+            if not math.isfinite(values["loss"]):
+                raise self._diverged(f"the loss is {values['loss']}", state.step + 1)
+            # Fabric's mean over the processes is to be a sum.
+            self.fabric.backward(loss * (steps.share(state.step) * ranks.size))
+        num_clips = steps.clips_in(state.step)
+        state.loss_sum += values.pop("loss") * num_clips
+        for name, value in values.items():
+            state.penalty_sums[name] = state.penalty_sums.get(name, 0.0) + value * num_clips
         state.step += 1
-        if self._steps.is_update(state.step):
+        if is_update:
             if clip_norm:
                 self.fabric.clip_gradients(self._model, self._optimizer, max_norm=clip_norm, error_if_nonfinite=False)
             self._optimizer.step()
             self._optimizer.zero_grad()
 
+    def _losses(self, batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, float]]:
+        """Return this process's part of the loss; and the loss of the batch of all, and each penalty in it."""
+        num_clips = self._steps.clips_in(self.state.step)
+        own_clips = self._ranks.clips_in(num_clips)
+        labels = batch["labels"]
+        if not own_clips:  # a clip that another process has is there, so that this one can take part
+            labels = {head: torch.full_like(values, NO_LABEL) for head, values in labels.items()}
+        logits, penalties = self._model({**batch, "labels": labels})
+        added = {name: value.float() * (own_clips / num_clips) for name, value in penalties.items()}
+        loss = torch.stack([self._loss(logits, labels), *added.values()]).sum()
+        values = self._ranks.total(torch.stack([loss, *added.values()]).detach()).tolist()
+        return loss, dict(zip(("loss", *added), values, strict=True))
+
     def _finish_epoch(self) -> Row:
         state, started = self.state, time.perf_counter()
-        scores = self._validate()
+        scores = self._validate() if self.settings.is_validated(state.epoch) else {}
         row: Row = {
             "epoch": state.epoch + 1,
             "phase": self._phase().name,
             "lr": self._optimizer.param_groups[0]["lr"],
             "train_loss": state.loss_sum / self._steps.num_clips,
-            "val_score": scores[f"val_{self.settings.select_on.replace('.', '_')}"],
+            **{f"train_{name}": value / self._steps.num_clips for name, value in state.penalty_sums.items()},
+            "val_score": scores[_column(self.settings.select_on)] if scores else None,
             **scores,
             "data_s": round(state.seconds["data"], 4),
             "compute_s": round(state.seconds["compute"], 4),
@@ -168,16 +199,22 @@ class Run:
             "peak_memory_mb": round(peak_memory_mb(self.fabric.device), 1),
         }
         state.history.append(row)
-        row["is_best"] = self._best() == state.epoch
+        row["is_best"] = bool(scores) and self._best() == state.epoch
         if row["is_best"]:
             state.best = {name: value.detach().cpu().clone() for name, value in self._learned().items()}
-        state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
+        state.epoch, state.step, state.loss_sum, state.penalty_sums = state.epoch + 1, 0, 0.0, {}
         state.seconds = {"data": 0.0, "compute": 0.0}
         self._save()
         return row
 
     def _validate(self) -> dict[str, float]:
-        probs = predict(self._model, self._val_batches, device=self.fabric.device, batch_size=self.settings.batch_size)
+        probs = predict_together(
+            self._core,
+            self._val_batches,
+            len(self._val),
+            fabric=self.fabric,
+            batch_size=self.settings.batch_size,
+        )
         if not all(np.isfinite(values).all() for values in probs.values()):
             raise self._diverged("what the model says of the val clips is not a number", len(self._steps))
         return {
@@ -204,8 +241,13 @@ class Run:
         return self.state.step == 0 and self.state.epoch == self._phase().first_epoch
 
     def _enter(self) -> None:
-        """Freeze or thaw backbones, and begin with a fresh optimizer for what then learns."""
+        """Freeze or thaw backbones, and begin with a fresh optimizer for what then learns.
+
+        Which gradients several processes exchange is settled when Fabric gets the model.
+        """
         self._core.freeze(*(self._core.backbones if self._phase().name == "frozen" else self._always_frozen))
+        self._model = None  # which takes its hooks off the parameters
+        self._model = self.fabric.setup_module(_Learner(self._core))
         factor = self.settings.backbone_lr_factor
         self._optimizer = self.fabric.setup_optimizers(
             make_optimizer(self.settings.optimizer, self._core, backbone_lr_factor=factor)
@@ -218,24 +260,27 @@ class Run:
             progress=self.state.epoch - phase.first_epoch + self.state.step / steps,
             step=1 / steps,
             epochs=phase.epochs,
-            scores=self._selected()[phase.first_epoch :],
+            scores=self._selected(phase.first_epoch),
             lower_is_better=self.settings.lower_is_better,
         )
         for group in self._optimizer.param_groups:
             group["lr"] = phase.lr * factor * group["factor"]
 
-    def _selected(self) -> list[float]:
-        return [row["val_score"] for row in self.state.history]
+    def _validated(self, first: int = 0) -> list[Row]:
+        return [row for row in self.state.history[first:] if row["val_score"] is not None]
+
+    def _selected(self, first: int = 0) -> list[float]:
+        return [row["val_score"] for row in self._validated(first)]
 
     def _best(self) -> int:
-        head = self.settings.select_on.split(".")[0]
-        losses = [row[f"val_{head}_loss"] for row in self.state.history]
-        return best_epoch(self._selected(), losses, lower_is_better=self.settings.lower_is_better)
+        rows, output = self._validated(), self.settings.select_on.rpartition(".")[0]
+        losses = [row[_column(f"{output}.loss")] for row in rows]
+        return rows[best_epoch(self._selected(), losses, lower_is_better=self.settings.lower_is_better)]["epoch"] - 1
 
     def _should_stop(self) -> bool:
         patience = self.settings.early_stopping["patience_epochs"]
         waited = epochs_without_gain(
-            self._selected()[self.settings.freeze["epochs"] :],
+            self._selected(self.settings.freeze["epochs"]),
             min_delta=self.settings.early_stopping["min_delta"],
             lower_is_better=self.settings.lower_is_better,
         )
@@ -249,16 +294,40 @@ class Run:
         return {name: value for name, value in self._core.state_dict().items() if not name.startswith(fixed)}
 
     def _save(self) -> None:
+        if self._ranks.rank:
+            return
         precision, optimizer = self.fabric.strategy.precision.state_dict(), self._optimizer.state_dict()
         save_state(self._checkpoint, self.state, model=self._learned(), optimizer=optimizer, precision=precision)
 
     def _take_up(self) -> None:
-        if not self._checkpoint.is_file():
+        if not self.fabric.broadcast(self._checkpoint.is_file()):
             return
         self.state, saved = load_state(self._checkpoint)
+        self.fabric.barrier()  # a finished run's first process removes it
         self._core.load_state_dict({**self._core.state_dict(), **saved["model"]})
         self.fabric.strategy.precision.load_state_dict(saved["precision"])
         # At the start of a phase, and at the end of all, the old optimizer has done its work.
         if self.state.epoch < self.settings.total_epochs and not self._is_phase_start():
             self._enter()
             self._optimizer.load_state_dict(saved["optimizer"])
+
+
+class _Learner(nn.Module):
+    """What Fabric calls in training."""
+
+    def __init__(self, core: Recogniser) -> None:
+        super().__init__()
+        self.core = core
+
+    def forward(self, batch: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        return self.core.learn(batch)
+
+
+def _column(metric: str) -> str:
+    output, _, name = metric.rpartition(".")
+    return f"val_{output}_{name}"
+
+
+def _even(history: Sequence[Row]) -> list[Row]:
+    """Return rows that all have the columns of the last epoch, which is validated; None where nothing is known."""
+    return [{name: row.get(name) for name in history[-1]} for row in history]

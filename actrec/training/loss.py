@@ -1,29 +1,33 @@
 """What training minimises."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from actrec.outputs import label_head, modality_of
 from actrec.training.labels import NO_LABEL
 
 
 class Loss(nn.Module):
-    """The weighted sum over heads of their cross entropies; a clip without a label for a head does not count there.
+    """The weighted sum over outputs of their cross entropies; a clip without a label for a head does not count there.
 
     Of a head whose clips may have several classes (labels (n, classes), see `label_tensors`) it is the binary cross
     entropy, its mean over labelled clips and classes.
 
+    Where several processes have a part of the batch each, the sum of their losses is the loss of the whole batch.
+
     Args:
-        heads: The section `model.heads`.
+        heads: The section `model.heads`; a `loss_weight` is a number, or one a modality for its own output of the head.
         labels: Of the training clips, for balanced class weights.
         num_classes: A head.
         class_weights: `none`, or `balanced`: n / (classes * count), so that every class weighs the same in total. Of a
             head with several classes a clip: the positives of a class weigh as much as its negatives.
         label_smoothing: Share s of the target that is spread over all classes; 0 and 1 become s / 2 and 1 - s / 2 where
             a clip may have several.
+        total: Sums each value of a tensor over all processes, where there are several.
     """
 
     def __init__(
@@ -34,21 +38,45 @@ class Loss(nn.Module):
         num_classes: Mapping[str, int],
         class_weights: str,
         label_smoothing: float,
+        total: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.weights = {name: head["loss_weight"] for name, head in heads.items()}
-        self.label_smoothing = label_smoothing
-        for number, name in enumerate(heads):
+        self.label_smoothing, self._total = label_smoothing, total
+        self._numbers = {name: number for number, name in enumerate(heads)}
+        for name, number in self._numbers.items():
             balance = _balance(labels[name], num_classes[name]) if class_weights == "balanced" else None
             self.register_buffer(f"balance_{number}", balance, persistent=False)
 
     def forward(self, logits: Mapping[str, torch.Tensor], labels: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return the scalar loss of a batch."""
+        """Return the scalar loss of a batch.
+
+        Args:
+            logits: (B, classes) an output: `<head>`, or `<modality>/<head>`.
+            labels: A head.
+        """
+        shares = self._shares(labels)
         parts = [
-            weight * self._part(logits[name].float(), labels[name], getattr(self, f"balance_{number}"))
-            for number, (name, weight) in enumerate(self.weights.items())
+            self._weight(output) * self._part(values.float(), labels[head], self._balance(head)) * shares[head]
+            for output, values in logits.items()
+            for head in [label_head(output)]
         ]
         return torch.stack(parts).sum()
+
+    def _weight(self, output: str) -> float:
+        weight = self.weights[label_head(output)]
+        return weight[modality_of(output)] if isinstance(weight, Mapping) else weight
+
+    def _balance(self, head: str) -> torch.Tensor | None:
+        return getattr(self, f"balance_{self._numbers[head]}")
+
+    def _shares(self, labels: Mapping[str, torch.Tensor]) -> Mapping[str, float | torch.Tensor]:
+        """Return what part of the batch's weight, which a mean is divided by, lies with this process: a head."""
+        if self._total is None:
+            return dict.fromkeys(self._numbers, 1.0)
+        own = torch.stack([_weight_of(labels[head], self._balance(head)) for head in self._numbers])
+        whole = self._total(own)
+        return dict(zip(self._numbers, torch.where(whole > 0, own / whole.clamp(min=1e-12), 0.0), strict=True))
 
     def _part(self, logits: torch.Tensor, labels: torch.Tensor, balance: torch.Tensor | None) -> torch.Tensor:
         if not (labels != NO_LABEL).any():
@@ -60,6 +88,14 @@ class Loss(nn.Module):
         known = labels[:, 0] != NO_LABEL
         targets = labels[known] * (1 - self.label_smoothing) + self.label_smoothing / 2
         return functional.binary_cross_entropy_with_logits(logits[known], targets, pos_weight=balance)
+
+
+def _weight_of(labels: torch.Tensor, balance: torch.Tensor | None) -> torch.Tensor:
+    """Return what torch divides by for the mean over these labels: of one class a clip, the weights of the clips'."""
+    if labels.ndim == 2:
+        return (labels[:, 0] != NO_LABEL).sum().float()
+    known = labels[labels != NO_LABEL]
+    return known.new_tensor(len(known), dtype=torch.float32) if balance is None else balance[known].sum()
 
 
 def _balance(labels: torch.Tensor, num_classes: int) -> torch.Tensor:

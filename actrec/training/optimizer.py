@@ -13,10 +13,10 @@ def make_optimizer(spec: Mapping[str, Any], model: Recogniser, *, backbone_lr_fa
 
     Args:
         spec: The section `train.optimizer`.
-        model: Its neck and heads are one group, its free backbones another.
+        model: Its neck, heads and PCAN are one group, its free backbones another.
         backbone_lr_factor: Of the backbones.
     """
-    rest = [p for part in (model.neck, model.heads) for p in part.parameters()]
+    rest = [p for part in (model.neck, model.heads, model.pcan) if part for p in part.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [{"params": rest, "factor": 1.0}]
     if backbones := [p for p in model.backbones.parameters() if p.requires_grad]:
         groups.append({"params": backbones, "factor": backbone_lr_factor})

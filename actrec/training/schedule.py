@@ -25,11 +25,11 @@ def lr_factor(
         lower_is_better: For a loss.
 
     Returns:
-        A factor in (0, 1] while warming up (linearly), then what the schedule says.
+        A factor that rises linearly from `warmup_from_frac` to 1 while warming up, then what the schedule says.
     """
-    warmup = schedule["warmup_epochs"]
+    warmup, start = schedule["warmup_epochs"], schedule["warmup_from_frac"]
     if progress < warmup:
-        return min((progress + step) / warmup, 1.0)
+        return start + (1 - start) * min((progress + step) / warmup, 1.0)
     match schedule:
         case {"kind": "none"}:
             return 1.0

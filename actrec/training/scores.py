@@ -10,6 +10,7 @@ from actrec.errors import UserError
 from actrec.metrics.classification import Scores
 from actrec.metrics.multi_label import MultiScores
 from actrec.metrics.summary import AnyScores
+from actrec.outputs import label_head
 from actrec.training.labels import NO_LABEL
 from actrec.training.sources import Source
 
@@ -17,7 +18,7 @@ from actrec.training.sources import Source
 def scores_of(
     split: str, source: Source, probs: Mapping[str, np.ndarray], classes: Mapping[str, Sequence[str]]
 ) -> list[AnyScores]:
-    """Return what each head says of the clips that have a label for it, beside that label.
+    """Return what each output says of the clips that have a label for its head, beside that label.
 
     Clips of one sample become one row: their probabilities are averaged, the sample is its id, and path and group are
     those of the first of them.
@@ -25,10 +26,11 @@ def scores_of(
     Raises:
         UserError: if a head has no labelled clip, or the clips of a sample have different labels.
     """
-    return [_of_head(split, head, source, values, tuple(classes[head])) for head, values in probs.items()]
+    return [_of_output(split, name, source, own, tuple(classes[label_head(name)])) for name, own in probs.items()]
 
 
-def _of_head(split: str, head: str, source: Source, probs: np.ndarray, class_names: tuple[str, ...]) -> AnyScores:
+def _of_output(split: str, output: str, source: Source, probs: np.ndarray, class_names: tuple[str, ...]) -> AnyScores:
+    head = label_head(output)
     labels = source.labels[head].numpy()
     is_multi_label = labels.ndim == 2
     known = np.flatnonzero((labels[:, 0] if is_multi_label else labels) != NO_LABEL).tolist()
@@ -40,7 +42,7 @@ def _of_head(split: str, head: str, source: Source, probs: np.ndarray, class_nam
     kind = MultiScores if is_multi_label else Scores
     return kind(
         split=split,
-        head=head,
+        head=output,
         clip_ids=tuple(source.clips[row].sample or source.clips[row].clip_id for row in first),
         probs=_averaged(probs, rows),
         labels=labels[first].astype(np.int64),

@@ -18,7 +18,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The section `train` of params.yaml, field by field, but for what sources and devices are told."""
+    """The section `train` of params.yaml, field by field, but for what sources, devices and TensorBoard are told."""
 
     lr: float
     backbone_lr_factor: float
@@ -33,6 +33,7 @@ class Settings:
     class_weights: str
     select_on: str
     early_stopping: Mapping[str, Any]
+    validation: Mapping[str, Any]
 
     @property
     def lower_is_better(self) -> bool:
@@ -43,6 +44,11 @@ class Settings:
     def total_epochs(self) -> int:
         """Epochs of both phases."""
         return self.freeze["epochs"] + self.epochs
+
+    def is_validated(self, epoch: int) -> bool:
+        """Tell whether an epoch, counted from 0, ends with a validation; the last one always does."""
+        late = epoch + 1 - self.validation["from_epoch"]
+        return epoch + 1 == self.total_epochs or (late >= 0 and late % self.validation["every_epochs"] == 0)
 
     def phase(self, epoch: int) -> Phase:
         """Return the phase that an epoch, counted from 0, belongs to."""

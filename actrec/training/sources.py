@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from actrec.data.manifest import Clip
 from actrec.errors import UserError
 from actrec.store.features import CachedFeatures
-from actrec.training.modalities import Modality
+from actrec.training.modalities import Modality, drawn_by
 from actrec.training.randomness import derive, generator
 
 Batch = dict[str, Any]
@@ -84,7 +84,7 @@ class LiveClips:
     def _random(self, modality: str, reader: Modality, clip_id: str, epoch: int) -> torch.Tensor:
         if clip_id not in reader.digests:
             return reader.absent()[0]
-        return reader.random(clip_id, generator(self._seed, "view", modality, epoch, clip_id))
+        return reader.random(clip_id, generator(self._seed, "view", drawn_by(modality), epoch, clip_id))
 
     def _present(self, clip_ids: Sequence[str]) -> dict[str, torch.Tensor]:
         return {m: torch.tensor([i in reader.digests for i in clip_ids]) for m, reader in self._modalities.items()}

@@ -14,13 +14,15 @@ from actrec.training.checkpoint import save_tensors
 class State:
     """Where training stands, besides model and optimizer.
 
-    `step` counts the batches of the current epoch, `loss_sum` is over their clips, `best` the model's state after the
-    best epoch so far.
+    `step` counts the batches of the current epoch, `loss_sum` is over their clips, `penalty_sums` likewise by name,
+    `best` the model's state after the best epoch so far. Of several processes all have the same state but for
+    `seconds`, and the first one's is saved.
     """
 
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
+    penalty_sums: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: {"data": 0.0, "compute": 0.0})
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, torch.Tensor] = field(default_factory=dict)

@@ -1,5 +1,8 @@
 """What a backbone is shown of a stored clip: the plain view, or a random one."""
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch.nn import functional
@@ -8,35 +11,69 @@ _ASPECT = (3 / 4, 4 / 3)
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
+@dataclass(frozen=True, slots=True)
+class PlainViews:
+    """What is shown of a clip when nothing is random.
+
+    Args:
+        clips: How many samples of its frames, of backbones that take fewer than are stored.
+        flip: Whether mirror images are shown as well.
+        scale: The side of a view, as a multiple of the backbone's input_px.
+    """
+
+    clips: int = 1
+    flip: bool = False
+    scale: float = 1.0
+
+
+PLAIN = PlainViews()
+
+
+class Crop(NamedTuple):
+    """A part of a picture, in whole pixels of it, and whether it is mirrored after it has been cut out."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    mirrored: bool
+
+
+def scaled_px(input_px: int, scale: float) -> int:
+    """Return the side of a view in pixels."""
+    return max(round(input_px * scale), 1)
+
+
 def plain_view(clips: torch.Tensor, *, input_px: int) -> torch.Tensor:
     """Return uint8 clips (…, T, S, S, 3) resized to input_px."""
     return _resize(clips, input_px)
 
 
-def random_view(
-    clip: torch.Tensor,
-    rng: np.random.Generator,
-    *,
-    input_px: int,
-    min_area_frac: float,
-    flip_prob: float,
-    color_jitter: float,
-) -> torch.Tensor:
-    """Return a random crop of a uint8 clip (T, S, S, 3), resized to (T, input_px, input_px, 3), perhaps mirrored.
+def random_crop(rng: np.random.Generator, height: int, width: int, *, min_area_frac: float, flip_prob: float) -> Crop:
+    """Return a random part of a picture, perhaps mirrored.
 
-    All frames share the crop. Its area is uniform in [min_area_frac, 1] of the frame, the logarithm of its aspect ratio
-    uniform in log [3/4, 4/3] (narrowed where the crop would not fit), its place uniform.
+    Its area is uniform in [min_area_frac, 1] of the picture, the logarithm of its aspect ratio uniform in
+    log [3/4, 4/3] (narrowed where it would not fit), its place uniform.
 
     Source: Szegedy et al., Going deeper with convolutions, CVPR 2015, section 6, as in torchvision's RandomResizedCrop.
     """
-    height, width = clip.shape[1:3]
     area = rng.uniform(min_area_frac, 1.0) * height * width
     aspect = np.exp(rng.uniform(*np.log(np.clip(_ASPECT, area / height**2, width**2 / area))))
     crop_h = min(max(round(np.sqrt(area / aspect)), 1), height)
     crop_w = min(max(round(np.sqrt(area * aspect)), 1), width)
     top, left = int(rng.integers(height - crop_h + 1)), int(rng.integers(width - crop_w + 1))
-    view = _resize(clip[:, top : top + crop_h, left : left + crop_w], input_px)
-    view = view.flip(2) if rng.random() < flip_prob else view
+    return Crop(top, left, crop_h, crop_w, mirrored=rng.random() < flip_prob)
+
+
+def cut(clip: torch.Tensor, crop: Crop, input_px: int) -> torch.Tensor:
+    """Return the crop of a uint8 clip (T, H, W, 3), the same of all frames, resized to (T, input_px, input_px, 3)."""
+    part = clip[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+    view = _resize(part, input_px)
+    return view.flip(2) if crop.mirrored else view
+
+
+def jittered(view: torch.Tensor, rng: np.random.Generator, color_jitter: float) -> torch.Tensor:
+    """Return a uint8 clip with saturation, contrast and brightness times a number in [1 - j, 1 + j] each."""
     return jitter_color(view, rng.uniform(1 - color_jitter, 1 + color_jitter, size=3)) if color_jitter else view
 
 

@@ -11,17 +11,19 @@ import torch
 
 from actrec.console import progress
 from actrec.data.sounds import sound_beside
-from actrec.errors import BadItem
+from actrec.errors import BadItem, UserError
 from actrec.media import clip as pictures
 from actrec.media import sound as sounds
 from actrec.media.clip import read_clip
 from actrec.media.probe import probe
 from actrec.media.sound import read_log_mel
 from actrec.models.recogniser import Recogniser
+from actrec.outputs import label_head
 from actrec.store.workers import run_each
 from actrec.training.checkpoint import Checkpoint
+from actrec.training.modalities import plain_pictures
 from actrec.training.predict import to_device
-from actrec.training.views import plain_view
+from actrec.training.views import PLAIN
 
 _TIMEOUT_S = 300.0
 _WHOLE_UP_TO = 1.5
@@ -72,7 +74,15 @@ def predict_videos(
         window_s: Length of the windows; None: that of the training clips, for videos 1.5 times as long and longer.
         device: Where the model is.
         workers: Decoding processes.
+
+    Raises:
+        UserError: if the model was shown skeletons, or pictures cut out around them.
     """
+    if about.layout or (about.clip_spec and about.clip_spec.region != "whole"):
+        raise UserError(
+            "this model is shown skeletons, or pictures cut out around them, and a video alone has none. Make the "
+            "videos and their skeletons a data set (data.skeletons), and run dvc repro evaluate"
+        )
     found: dict[Path, list[Prediction]] = {path: [] for path in paths}
     windows = []
     for outcome in run_each(probe, paths, timeout_s=_TIMEOUT_S, workers=workers, preload=("av",)):
@@ -128,11 +138,11 @@ def _read(window: _Window) -> dict[str, np.ndarray]:
         BadItem: from the decoders; no_audio, if the model looks at nothing but sound.
     """
     torch.set_num_threads(1)
-    about, span, views = window.about, {"start_s": window.start_s, "end_s": window.end_s}, {}
+    about, views = window.about, {}
+    span: dict[str, Any] = {"start_s": window.start_s, "end_s": window.end_s}
     if about.clip_spec:
-        assert about.input_px is not None, "a model that sees has an input size"
         clip = read_clip(window.path, probe(window.path), about.clip_spec, **span)
-        views["rgb"] = plain_view(clip, input_px=about.input_px).numpy()
+        views["rgb"] = plain_pictures(clip, about.model["backbones"]["rgb"], PLAIN).numpy()
     if about.sound_spec and window.sound:
         log_mel = read_log_mel(window.sound, about.sound_spec, **span)
         if log_mel is not None:
@@ -148,14 +158,15 @@ def _predict(
 ) -> list[Prediction]:
     count = max(len(values) for values in views.values())
     batch: dict[str, Any] = {m: torch.from_numpy(v).expand(count, *v.shape[1:]) for m, v in views.items()}
-    batch["present"] = {m: torch.full((count,), m in views) for m in model.backbones}
-    if "audio" in model.backbones and "audio" not in views:
+    batch["present"] = {m: torch.full((count,), m in views) for m in model.modalities}
+    if "audio" in model.modalities and "audio" not in views:
         assert about.sound_spec is not None, "a model that listens has a spec"
         batch["audio"] = torch.zeros((count, *about.sound_spec.shape))
     logits = model(to_device(batch, device))
+    probs = {name: model.to_probs(name, values).mean(dim=0).cpu().numpy() for name, values in logits.items()}
     return [
-        _row(window, head, model.to_probs(head, values).mean(dim=0), about.classes[head])
-        for head, values in logits.items()
+        _row(window, name, torch.from_numpy(values), about.classes[label_head(name)])
+        for name, values in model.fuse(probs).items()
     ]
 
 

@@ -6,6 +6,7 @@ from actrec.data.manifest import Clip, Manifest, dump, join_names, load_manifest
 from actrec.media.facts import MediaFacts
 
 FILM = MediaFacts("mp4", "h264", "yuv420p", 96, 54, 90, 29.97003, 20, 1.25, "aac", 16000, 2)
+SKELETON = {"skeleton_path": "a.pkl", "skeleton_name": "3, again", "skeleton_sha256": "b" * 64}
 SOUND = MediaFacts("wav", "", "", 0, 0, 0, 0.0, 0, 3.5, "pcm_s16le", 8000, 1)
 
 
@@ -17,7 +18,7 @@ def manifest() -> Manifest:
     clips = (
         clip("1", {"species": "wolf", "actions": "run|smell"}, sample="S1", sound_path="1.WAV", sound_sha256="a" * 64),
         clip("2", {"species": "a|b"}, SOUND, start_s=0.5, end_s=2.0, group="g", split="val"),
-        clip("3", {"actions": "sit 10|sit 2|run"}, split="test"),
+        clip("3", {"actions": "sit 10|sit 2|run"}, split="test", **SKELETON),
     )
     return Manifest(clips, ("species", "actions"), frozenset({"actions"}))
 
@@ -32,6 +33,7 @@ def test_the_column_says_whether_clips_have_one_class_or_several():
     columns = dict(zip(header.split(","), first.split(","), strict=True))
     assert (columns["label:species"], columns["labels:actions"]) == ("wolf", "run|smell")
     assert (columns["sample"], columns["sound_path"], columns["audio_codec"]) == ("S1", "1.WAV", "aac")
+    assert columns["skeleton_path"] == columns["skeleton_name"] == columns["skeleton_sha256"] == ""
 
 
 def test_classes_are_those_of_all_clips_and_a_bar_parts_them_only_where_clips_have_several():

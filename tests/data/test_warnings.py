@@ -31,6 +31,11 @@ def test_missing_groups_labels_and_classes_are_told():
     ]
 
 
+def test_a_split_without_clips_lacks_no_classes():
+    clips = (clip("1", "train", {"act": "a"}, "x"), clip("2", "val", {"act": "a"}, "y"))
+    assert warnings(Manifest(clips, ("act",))) == []
+
+
 def test_classes_are_counted_one_by_one_where_clips_have_several():
     clips = (
         clip("1", "train", {"acts": "run|sit"}, "a"),

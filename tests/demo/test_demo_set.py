@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from actrec.demo import write
-from actrec.demo.figures import ACTIONS
+from actrec.demo.figures import ACTIONS, Motion
+from actrec.demo.scene import Figure, keypoints, render
 from actrec.demo.video import encode_mp4
 from actrec.errors import UserError
 
-TINY: dict[str, Any] = {"subjects": 3, "takes": 1, "clip_s": 0.5, "size_px": 32, "seed": 0}
+TINY: dict[str, Any] = {"scene": "solo", "subjects": 3, "takes": 1, "clip_s": 0.5, "size_px": 32, "seed": 0}
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -49,6 +50,21 @@ def test_tables_name_what_is_there(tiny: Path) -> None:
     index = json.loads((tiny / "index.json").read_text())
     assert (index["enabled"], index["synthetic"], index["clips"]) == (True, True, 12)
     assert "ynthetic" in (tiny / "README.md").read_text()
+
+
+def test_what_is_carried_is_seen_and_said_but_no_keypoint_tells_of_it(tmp_path: Path) -> None:
+    assert write.write_dataset(tmp_path / "demo", **{**TINY, "scene": "carrying", "size_px": 64}) == 24
+    rows = table(tmp_path / "demo/clips.csv")
+    assert {row["act"] for row in rows} == {f"{action}_{thing}" for action in ACTIONS for thing in ("ball", "stick")}
+    assert {r["fine"]: r["coarse"] for r in table(tmp_path / "demo/acts.csv")} == {r["act"]: r["action"] for r in rows}
+    subject = write.draw_subject(0, seed=0, size_px=64)
+    motion = Motion(0.5, 0.4, 0.0, 0.0, 0.1, 1.0, 1.0)
+    ball, stick = (Figure(subject.body, subject.looks, motion, thing) for thing in ("ball", "stick"))
+    seen = [render([figure], subject.background, 2).astype(int) for figure in (ball, stick)]
+    left_hand = keypoints(ball, 2, 64)[0][0, 9].astype(int)
+    blue, red = (frames[0, left_hand[1], left_hand[0]] for frames in seen)
+    assert blue[2] > blue[0] + 80 and red[0] > red[2] + 80
+    assert np.array_equal(keypoints(ball, 2, 64)[0], keypoints(stick, 2, 64)[0])
 
 
 def test_a_clip_is_h264_and_mono_aac_of_the_length_asked_for(tiny: Path) -> None:

@@ -29,7 +29,7 @@ IDENTITY = {
     for role in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", "tester"), ("EMAIL", "tester@localhost"))
 }
-STAGES = ["demo", "ingest", "frames", "mels", "features", "train", "evaluate"]
+STAGES = ["demo", "ingest", "skeletons", "frames", "mels", "features", "train", "evaluate"]
 _TIMEOUT_S = 300
 
 

@@ -31,7 +31,7 @@ def correct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """
     import torch
 
-    from pipeline import demo, evaluate, features, frames, ingest, mels, train
+    from pipeline import demo, evaluate, features, frames, ingest, mels, skeletons, train
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ACTREC_CACHE", str(tmp_path / "store"))
@@ -40,7 +40,7 @@ def correct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def run(clip_frames: int, epochs: int) -> tuple[int, int]:
         changes = {"frames": {"clip_frames": clip_frames, "size_px": 48}, "train": {"epochs": epochs}}
         make_params(ROOT / "recipes/demo.yaml", tmp_path / "params.yaml", SMALLER, changes)
-        for stage in (demo, ingest, frames, mels, features, train, evaluate):
+        for stage in (demo, ingest, skeletons, frames, mels, features, train, evaluate):
             stage.main(Path("params.yaml"), debug=False)
         scores = json.loads(Path("results/metrics.json").read_text(encoding="utf-8"))["test"]["action"]
         return round(scores["top1"] * scores["num_clips"]), scores["num_clips"]

@@ -18,7 +18,7 @@ def test_raw_data_that_git_does_not_know(reproduced: Checkout, tmp_path: Path) -
     reproduced("dvc", "add", "data/raw/mine")
     assert reproduced("git", "status", "--short", "--untracked-files=all").text == "?? data/raw/mine.dvc\n"
     reproduced.set_params(data={"name": "mine", "root": "data/raw/mine"})
-    assert reproduced.repro("frames").ran == ["ingest", "frames"]
+    assert reproduced.repro("frames").ran == ["ingest", "skeletons", "frames"]
     reproduced.commit()
     clone = reproduced.clone(tmp_path / "clone")
     clone("dvc", "checkout", "data/raw/mine.dvc")  # `dvc pull` for whoever does not share the cache
@@ -27,9 +27,9 @@ def test_raw_data_that_git_does_not_know(reproduced: Checkout, tmp_path: Path) -
     # Another seed of the split, so that ingest cannot come from the run-cache: it has to find the clips.
     by_dvc, by_path = "data.root=data/raw/mine", f"data.root={elsewhere}"
     runs = [(["-S", root, "-S", f"data.split.seed={1 + i}", "frames"]) for i, root in enumerate([by_path, by_dvc] * 3)]
-    assert reproduced.exp_run(*runs[0]).ran == ["ingest", "frames"]
-    assert reproduced.exp_run("--temp", *runs[1]).ran == ["ingest", "frames"]
-    assert reproduced.exp_run("--temp", *runs[2]).ran == ["ingest", "frames"]
+    assert reproduced.exp_run(*runs[0]).ran == ["ingest", "skeletons", "frames"]
+    assert reproduced.exp_run("--temp", *runs[1]).ran == ["ingest", "skeletons", "frames"]
+    assert reproduced.exp_run("--temp", *runs[2]).ran == ["ingest", "skeletons", "frames"]
     for run in runs[3:5]:
         reproduced.exp_run("--queue", *run)
     reproduced.exp_run("--run-all")
@@ -117,7 +117,7 @@ def test_a_bad_clip_changes_the_quarantine_list_alone(reproduced: Checkout, clip
     whole = make_video(clips.folder / "cut.avi", noise, codec="mpeg4").read_bytes()
     (clips.folder / "cut.avi").write_bytes(whole[: len(whole) // 2])
     clips.list("cut.avi")
-    assert reproduced.repro("train").ran == ["ingest", "frames", "mels", "features", "train"]
+    assert reproduced.repro("train").ran == ["ingest", "skeletons", "frames", "mels", "features", "train"]
     found = quarantined(reproduced, "data/interim/demo/quarantine_frames.csv")
     assert found == [("cut.avi", "frames", "frame_mismatch")]
     assert reproduced.bytes_of("models") == models

@@ -118,8 +118,8 @@ def test_the_limits_of_s3d_are_where_torchvision_fails():
 
 
 def test_an_unknown_network_is_a_bug():
-    with pytest.raises(ValueError, match="x3d"):
-        build_backbone("rgb", {"kind": "x3d"}, clip_frames=4)
+    with pytest.raises(ValueError, match="x4d"):
+        build_backbone("rgb", {"kind": "x4d"}, clip_frames=4)
 
 
 # --- pixels -----------------------------------------------------------------------------------------------------------

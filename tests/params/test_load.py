@@ -152,9 +152,13 @@ def test_a_wrong_value_is_named_with_its_place(errors_of, path, value, expected)
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
-        ("train.select_on", "species.top1", "train.select_on names the head 'species'; model.heads has ['action']"),
+        ("train.select_on", "species.top1", "train.select_on names the head 'species'; the model has action"),
         ("train.select_on", "action.accuracy", "train.select_on is 'action.accuracy': string should match pattern"),
-        ("data.reader.heads", {"other": "action"}, "model.heads has ['action'] that data.reader does not label"),
+        (
+            "data.reader.heads",
+            {"other": "action"},
+            "model.heads has ['action'] that data does not label; it labels ['other']",
+        ),
         ("frames.enabled", False, "model.backbones.rgb needs frames.enabled: true"),
         ("features.enabled", True, "features.enabled caches frozen backbones"),
         ("data.split.train_frac", 0.7, "data.split: train_frac + val_frac + test_frac must be 1, got 1.1"),

@@ -67,3 +67,15 @@ def test_where_clips_have_several_classes_mean_average_precision_is_drawn(
     first = training_curves(history, select_on=select_on)
     history.numbers["val_acts_map_macro"][3] = 0.9
     assert training_curves(history, select_on=select_on) != first
+
+
+def test_where_epochs_were_not_validated_the_line_goes_from_one_that_was_to_the_next(
+    tmp_path: Path, write_history: WriteHistory
+) -> None:
+    """Above 30 epochs points are not marked, and a line of single points would not be seen."""
+    history = read_history(write_history(tmp_path / "h.csv", epochs=40))
+    assert history is not None
+    history.numbers["val_action_top1"][::2] = np.nan
+    first = training_curves(history, select_on="action.top1")
+    history.numbers["val_action_top1"][21] = 0.9
+    assert training_curves(history, select_on="action.top1") != first

@@ -33,6 +33,34 @@ def test_metrics_are_nested_by_split_and_head_and_fit_json(both: list[Scores]) -
     assert not [name for name in without["val"]["action"] if name.endswith(("_low", "_high"))]
 
 
+def test_two_levels_of_classes_have_f1_mean_a_stream(both: list[Scores]) -> None:
+    # Head kind says the same of every clip as action, and is right about all.
+    kind = replace(both[1], head="kind", labels=np.array([0, 1, 1]))
+    streams = [replace(s, head=f"{m}/{s.head}") for m in ("rgbpose_1:1", "rgb") for s in (both[1], kind)]
+    plain = write.metrics_tree(streams, bootstrap_samples=0, seed=0)
+    tree = write.metrics_tree(streams, levels=("action", "kind"), bootstrap_samples=0, seed=0)
+    # action: two of three are right; F1 of a is 2/3, of b 2/3.
+    expected = {"f1_mean": pytest.approx((2 / 3 + 2 / 3 + 1 + 1) / 4)}
+    assert tree == {"test": {**plain["test"], "rgbpose_1:1/action+kind": expected, "rgb/action+kind": expected}}
+    joint = write.metrics_tree([both[1], kind], levels=("action", "kind"), bootstrap_samples=0, seed=0)
+    assert joint["test"]["action+kind"] == expected
+
+
+def test_without_two_levels_of_one_class_a_clip_there_is_no_f1_mean(both: list[Scores]) -> None:
+    several = MultiScores("test", "kind", ("x",), np.array([[0.9, 0.4]]), np.array([[1, 0]]), ("a", "b"))
+    tree = write.metrics_tree([both[1], several], levels=("action", "kind"), bootstrap_samples=0, seed=0)
+    assert list(tree["test"]) == ["action", "kind"]
+
+
+def test_the_levels_are_those_of_the_data_or_the_two_heads_of_streams() -> None:
+    late, mean = ({"neck": {"kind": kind}, "heads": {"fine": {}, "coarse": {}}} for kind in ("late", "mean"))
+    assert write.levels_of(late, None) == ("fine", "coarse")
+    assert write.levels_of(mean, None) is None
+    assert write.levels_of(mean, ("coarse", "fine")) == ("coarse", "fine")
+    assert write.levels_of(mean, ("fine", "other")) is None
+    assert write.levels_of({**late, "heads": {"fine": {}}}, None) is None
+
+
 def test_results_has_every_file_and_nothing_of_an_earlier_run(
     both: list[Scores], tmp_path: Path, write_history: Callable[..., Path]
 ) -> None:
@@ -46,7 +74,7 @@ def test_results_has_every_file_and_nothing_of_an_earlier_run(
     kinds = ("confusion", "confusion_normalised", "per_class", "best_worst", "confused_pairs")
     pictures = {f"plots/{split}_action_{kind}.png" for split in ("val", "test") for kind in kinds}
     assert {path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file()} == {
-        *("predictions.csv", "per_class.csv", "confusion.csv", "confused_pairs.csv"),
+        *("predictions.csv", "per_class.csv", "confusion.csv", "confused_pairs.csv", "scores.npz", "submission.csv"),
         *("confusion/val_action.csv", "confusion/test_action.csv", "plots/training_curves.png"),
         *pictures,
     }

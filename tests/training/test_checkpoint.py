@@ -70,13 +70,14 @@ def test_a_model_that_sees_and_hears_and_finds_several_classes(tmp_path):
         model={"backbones": {"rgb": BACKBONE, "audio": EAR}, "neck": MBT, "heads": {"action": HEAD}},
         multi_label=("action",),
         sound_spec=SOUND_SPEC,
+        layout="",
+        parents=(),
         weights_sha256={"rgb": "", "audio": ""},
     )
     model = about.rebuild(build_for(about, seed=3).state_dict())
     save_model(tmp_path / "best.pt", about, model.state_dict())
     loaded, found = load_model(tmp_path / "best.pt")
     assert found == about and found.sound_spec == SOUND_SPEC and loaded.multi_label == {"action"}
-    assert found.input_px == 16
     tokens = {"rgb": torch.randn(2, 2, 16), "audio": torch.randn(2, 3, 512)}
     present = {"rgb": torch.tensor([True, True]), "audio": torch.tensor([True, False])}
     with torch.inference_mode():
@@ -89,12 +90,14 @@ def test_a_model_that_only_hears(tmp_path):
         model={"backbones": {"audio": EAR}, "neck": {"kind": "mean"}, "heads": {"action": HEAD}},
         clip_spec=None,
         sound_spec=SOUND_SPEC,
+        layout="",
+        parents=(),
         weights_sha256={"audio": ""},
     )
     model = build_for(about, seed=3).eval()
     save_model(tmp_path / "best.pt", about, model.state_dict())
     loaded, found = load_model(tmp_path / "best.pt")
-    assert found == about and found.clip_spec is None and found.input_px is None
+    assert found == about and found.clip_spec is None
     mels = {"audio": torch.randn(2, 40, 70), "present": {"audio": torch.ones(2, dtype=torch.bool)}}
     with torch.inference_mode():
         assert torch.equal(loaded(mels)["action"], model(mels)["action"])

@@ -24,7 +24,7 @@ from actrec.training.data import Inputs, open_inputs
 from actrec.training.sources import CachedTokens, LiveClips
 from pipeline.model import run_key
 
-VIEW = {"input_px": 16, "augment": PLAIN, "seed": 0}
+VIEW = {"backbones": {"rgb": {"input_px": 16}}, "augment": PLAIN, "seed": 0}
 
 
 @pytest.fixture
@@ -38,7 +38,8 @@ def both(tmp_path) -> Inputs:
 
 
 def open_from(folder: Path, *modalities: str) -> Inputs:
-    return open_inputs(folder / "manifest.csv", frames=folder / "frames", mels=folder / "mels", modalities=modalities)
+    stages = {stage: folder / stage for stage in ("frames", "mels", "skeletons")}
+    return open_inputs(folder / "manifest.csv", **stages, modalities=modalities)
 
 
 def changed(inputs: Inputs, clip_id: str, /, **changes) -> Inputs:

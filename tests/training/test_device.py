@@ -1,12 +1,15 @@
 """Devices and precisions, and what torch gets wrong on them."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from tiny_runs import HEAD, make_model, outcome
+from tiny_runs import HEAD, make_model, outcome, same
 
 from actrec.errors import UserError
-from actrec.training.device import launch, refuse_wrong_gradients
+from actrec.training.device import launch, refuse_wrong_gradients, synchronise_batch_norm
 
 NO_DROPOUT = {**HEAD, "dropout": 0.0}
 
@@ -73,3 +76,32 @@ def test_a_frozen_backbone_may_be_as_small_as_it_likes_in_bf16(bench):
 def test_threads_are_as_set():
     launch(device="cpu", threads=2, precision="fp32")
     assert torch.get_num_threads() == 2
+
+
+# --- several devices, as far as one machine without a GPU can tell ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("cuda", r"train\.devices is 4, but torch sees GPUs here: 2\. Set train\.devices: 2"),
+        ("mps", r"train\.devices is 4, but there is one mps device\. Set train\.devices: 1"),
+    ],
+)
+def test_more_devices_than_there_are(monkeypatch, device, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(UserError, match=message):
+        launch(device=device, threads=1, precision="fp32", devices=4)
+
+
+@pytest.mark.parametrize(("kind", "world_size", "expected"), [("cuda", 2, True), ("cuda", 1, False), ("cpu", 2, False)])
+def test_batch_norm_is_over_all_gpus_and_its_numbers_stay_where_they_were(kind, world_size, expected):
+    fabric: Any = SimpleNamespace(world_size=world_size, device=torch.device(kind))
+    model = make_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = synchronise_batch_norm(model, fabric)
+    norms = [module for module in found.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    assert norms and {isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms} == {expected}
+    assert list(found.state_dict()) == list(before) and same(before, found.state_dict())

@@ -71,7 +71,7 @@ def cache(tmp_path):
             augment=augment,
             precision=precision,
             batch_size=3,
-            input_px=16,
+            backbones={"rgb": {"input_px": 16}},
             seed=other.get("seed", 0),
             fabric=launch(device="cpu", threads=1, precision=precision),
             store=Store(tmp_path / store),
@@ -97,7 +97,7 @@ def computed(monkeypatch):
 
 
 def readers_of(inputs):
-    return open_modalities(inputs.folders, input_px=16, augment=AUGMENT)
+    return open_modalities(inputs.folders, backbones={"rgb": {"input_px": 16}}, augment=AUGMENT)
 
 
 def live_tokens(model, views):
@@ -208,6 +208,14 @@ def test_other_bytes_are_computed_anew(cache, computed):
     assert computed["rgb"] == ["test01"]
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_features_are_computed_in_the_precision_asked_for(cache, monkeypatch, precision):
+    seen, real = [], extract._compute
+    monkeypatch.setattr(extract, "_compute", lambda *a: seen.append(torch.is_autocast_enabled("cpu")) or real(*a))
+    cache("made.h5", precision=precision)
+    assert set(seen) == {precision == "bf16"}
+
+
 def test_bf16_is_kept_in_two_bytes(cache):
     features = CachedFeatures(cache("half.h5", precision="bf16"), None)
     assert features._plain["rgb"].dtype == np.float16
@@ -238,7 +246,7 @@ def test_cached_tokens_of_both_are_live_tokens(cache, tmp_path):
     cached = make_inputs(tmp_path, manifest, sound=True).with_features(cache(views=3, sound=True), None)
     live = make_inputs(tmp_path, manifest, sound=True)
     for split in ("train", "val", "test"):
-        view = {"input_px": 16, "augment": AUGMENT, "seed": 0}
+        view = {"backbones": {"rgb": {"input_px": 16}}, "augment": AUGMENT, "seed": 0}
         stored, fresh = cached.source(split, **view), live.source(split, **view)
         for row in range(len(stored)):
             found, shown = (source.plain_batch(np.array([row] * 3)) for source in (stored, fresh))

@@ -3,27 +3,24 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from tiny_runs import ADAMW, BACKBONE, CLASSES, CONSTANT, HEAD, PLAIN, SGD, ignore, make_model, states
+from tiny_runs import ADAMW, BACKBONE, CLASSES, CONSTANT, HEAD, PLAIN, SGD, ignore, make_model, same, states
 
 from actrec.errors import UserError
 from actrec.media.clip import ClipFolder
 from actrec.models.recogniser import build
 from actrec.store.features import CachedFeatures
-from actrec.training.fit import Run
+from actrec.training.fit import Run, _Learner
 from actrec.training.history import dump_history, epoch_printer
 from actrec.training.loss import Loss
 from actrec.training.optimizer import make_optimizer
 from actrec.training.predict import predict
 from actrec.training.randomness import epoch_order
 from actrec.training.schedule import lr_factor
+from actrec.training.settings import Steps
 from actrec.training.sources import Batches
 
 NO_DROPOUT = {**HEAD, "dropout": 0.0}
 BARE = {"optimizer": SGD, "schedule": CONSTANT, "clip_norm": 0.0, "label_smoothing": 0.0, "class_weights": "none"}
-
-
-def same(first, second):
-    return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 # --- what a step does ------------------------------------------------------------------------------------------------
@@ -92,7 +89,7 @@ def test_the_norm_of_the_gradient_is_clipped(bench):
 
 
 def test_the_rate_follows_the_schedule(bench, monkeypatch):
-    schedule = {"kind": "cosine", "warmup_epochs": 1, "final_frac": 0.1}
+    schedule = {"kind": "cosine", "warmup_epochs": 1, "warmup_from_frac": 0.0, "final_frac": 0.1}
     changes = {"schedule": schedule, "freeze": {"epochs": 2, "lr": 0.2}, "epochs": 2, "lr": 0.05}
     run, rates = bench.run("live", **changes, backbone_lr_factor=0.1), []
     real = run._set_lr
@@ -107,7 +104,7 @@ def test_the_rate_follows_the_schedule(bench, monkeypatch):
 
 
 def test_plateau_looks_at_the_selected_metric_of_its_phase(bench, monkeypatch):
-    schedule = {"kind": "plateau", "warmup_epochs": 0, "patience_epochs": 1, "factor": 0.5}
+    schedule = {"kind": "plateau", "warmup_epochs": 0, "warmup_from_frac": 0.0, "patience_epochs": 1, "factor": 0.5}
     run = bench.run("cached", schedule=schedule, epochs=5, lr=1.0, select_on="action.top1")
     scores = iter([0.5, 0.4, 0.6, 0.6, 0.6])
     real = run._validate
@@ -172,58 +169,57 @@ def test_a_backbone_that_is_frozen_for_good_never_moves(bench):
     assert all(p.grad is None for p in model.backbones.parameters())
 
 
-# --- which epoch counts ----------------------------------------------------------------------------------------------
+# --- what is added to the loss ---------------------------------------------------------------------------------------
 
 
-def scripted(bench, monkeypatch, scores, **changes):
-    """Return a run whose validation scores are given."""
-    run = bench.run("cached", epochs=len(scores), select_on="action.top1", **changes)
-    given, real = iter(scores), run._validate
-    monkeypatch.setattr(run, "_validate", lambda: {**real(), "val_action_top1": next(given), "val_action_loss": 1.0})
-    return run
+class Penalised(torch.nn.Module):
+    """A model whose logits are two numbers, whatever is shown to it; it is told to make their squares small."""
+
+    def __init__(self):
+        super().__init__()
+        self.value = torch.nn.Parameter(torch.tensor([3.0, 1.0]))
+
+    def learn(self, batch):
+        squares = self.value.square()
+        return {"action": self.value.expand(len(batch["labels"]["action"]), 2)}, {"a": squares[0], "b": squares[1]}
 
 
-def test_the_best_state_is_that_of_the_best_epoch(bench, monkeypatch):
-    run, after = scripted(bench, monkeypatch, [0.2, 0.6, 0.6, 0.1]), []
-    fitted = run.fit(lambda row: after.append(states(run, lambda core: core)))
-    assert fitted.best_epoch == 2
-    assert same(after[1], fitted.best) and same(after[3], fitted.last) and not same(fitted.best, fitted.last)
-
-
-@pytest.mark.parametrize(
-    ("scores", "patience", "min_delta", "epochs"),
-    [
-        ([0.5, 0.4, 0.4, 0.4, 0.9], 0, 0.0, 5),  # never
-        ([0.5, 0.4, 0.4, 0.4, 0.9], 2, 0.0, 3),
-        ([0.5, 0.4, 0.6, 0.4, 0.4], 2, 0.0, 5),
-        ([0.50, 0.55, 0.59, 0.7, 0.7], 2, 0.1, 3),  # gains too small to count
-        ([0.50, 0.55, 0.61, 0.7, 0.7], 2, 0.1, 5),
-    ],
-)
-def test_early_stopping(bench, monkeypatch, scores, patience, min_delta, epochs):
-    stopping = {"patience_epochs": patience, "min_delta": min_delta}
-    assert len(scripted(bench, monkeypatch, scores, early_stopping=stopping).fit(ignore).history) == epochs
-
-
-def test_early_stopping_does_not_count_the_frozen_phase(bench, monkeypatch):
-    run = bench.run(
-        "live",
-        freeze={"epochs": 3, "lr": 0.1},
-        epochs=3,
-        select_on="action.top1",
-        early_stopping={"patience_epochs": 2, "min_delta": 0.0},
+def test_penalties_by_hand(bench):
+    """The loss of two clips of class 0 and 1, and the squares; its gradient is twice the numbers and p - 1/2."""
+    run = bench.run("cached")
+    run._core, run._loss = (
+        Penalised(),
+        Loss({"action": HEAD}, labels={}, num_classes={}, class_weights="none", label_smoothing=0.0),
     )
-    given, real = iter([0.9, 0.1, 0.1, 0.1, 0.1, 0.1]), run._validate
-    monkeypatch.setattr(run, "_validate", lambda: {**real(), "val_action_top1": next(given), "val_action_loss": 1.0})
-    fitted = run.fit(ignore)
-    assert len(fitted.history) == 6 and fitted.best_epoch == 1
+    run._model = run.fabric.setup_module(_Learner(run._core))
+    run._steps, labels = Steps(2, 2, 1), {"action": torch.tensor([0, 1])}
+    loss, values = run._losses({"labels": labels})
+    loss.backward()
+    first = 1 / (1 + np.exp(-2.0))
+    entropy = -(np.log(first) + np.log(1 - first)) / 2
+    assert values == {"loss": pytest.approx(entropy + 9 + 1), "a": 9, "b": 1}
+    assert run._core.value.grad.tolist() == pytest.approx([6 + first - 0.5, 2 + 0.5 - first])
+
+
+def test_penalties_are_columns_of_the_history(bench, monkeypatch):
+    """Of batches of 4, 4 and 2 clips, the mean over clips."""
+    run, said = bench.run("cached", epochs=2, **BARE), iter([1.0, 2.0, 5.0, 3.0, 3.0, 3.0])
+    core = run._core
+    monkeypatch.setattr(type(core), "learn", lambda self, batch: (self(batch), {"tree": torch.tensor(next(said))}))
+    rows = run.fit(ignore).history
+    assert [row["train_tree"] for row in rows] == [pytest.approx((4 * 1 + 4 * 2 + 2 * 5) / 10), 3]
+    assert list(rows[0])[3:6] == ["train_loss", "train_tree", "val_score"]
+    assert rows[0]["train_loss"] > rows[0]["train_tree"]
+
+
+# --- altogether -------------------------------------------------------------------------------------------------------
 
 
 def test_training_on_noise_learns_it_by_heart(bench):
     run = bench.run("live", epochs=12, lr=0.02, optimizer=ADAMW, augment=PLAIN, label_smoothing=0.0, batch_size=5)
     losses = [row["train_loss"] for row in run.fit(ignore).history]
     assert losses[-1] < 0.35 < 0.8 < losses[0]
-    probs = predict(run._model, run._train_batches, device=run.fabric.device, batch_size=3)["action"]
+    probs = predict(run._core, run._train_batches, device=run.fabric.device, batch_size=3)["action"]
     assert (probs.argmax(axis=1) == run._train_batches._source.labels["action"].numpy()).mean() > 0.8
 
 
@@ -319,6 +315,9 @@ def test_views_are_averaged_as_probabilities(bench):
         def to_probs(self, head, logits):
             return logits.softmax(dim=1)
 
+        def fuse(self, probs):
+            return {**probs, "more": probs["action"][:, :1]}
+
     class TwoViews:
         is_slow = False
 
@@ -329,7 +328,7 @@ def test_views_are_averaged_as_probabilities(bench):
             return {"views": 2, "labels": {}}
 
     probs = predict(Fixed(), Batches(TwoViews()), device=torch.device("cpu"), batch_size=2)
-    assert probs["action"].tolist() == [[0.5, 0.5], [0.5, 0.5]]
+    assert probs["action"].tolist() == [[0.5, 0.5], [0.5, 0.5]] and probs["more"].tolist() == [[0.5], [0.5]]
 
 
 def test_two_heads_with_missing_labels(bench):
@@ -377,3 +376,5 @@ def test_what_is_printed(bench, capsys):
     assert capsys.readouterr().err == (
         "epoch   2/30  loss 0.5000  val action.top1 0.7500 *  5.0 s, 25% of it waiting for data\n"
     )
+    epoch_printer("action.top1", 30)({**row, "val_score": None, "is_best": False})
+    assert "  val action.top1 -         5.0 s, 25%" in capsys.readouterr().err

@@ -13,13 +13,14 @@ LOGITS = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.0, -1.0], [0.0,
 LABELS = torch.tensor([0, 1, 2, 0])
 
 
-def make_loss(*, heads=("a",), weight=1.0, labels=LABELS, class_weights="none", smoothing=0.0):
+def make_loss(*, heads=("a",), weight=1.0, labels=LABELS, class_weights="none", smoothing=0.0, total=None):
     return Loss(
         {name: {"loss_weight": weight} for name in heads},
         labels=dict.fromkeys(heads, labels),
         num_classes=dict.fromkeys(heads, 3),
         class_weights=class_weights,
         label_smoothing=smoothing,
+        total=total,
     )
 
 
@@ -164,3 +165,72 @@ def test_a_batch_without_any_of_several_labels_teaches_nothing():
     found = make_loss(labels=MANY, class_weights="balanced")({"a": logits}, {"a": torch.full((4, 3), float(NO_LABEL))})
     found.backward()
     assert found.item() == 0 and logits.grad is not None and not logits.grad.any()
+
+
+# --- several outputs a head -----------------------------------------------------------------------------------------
+
+
+def two_streams(weight):
+    loss = make_loss(weight=weight)
+    return loss({"rgb/a": LOGITS, "pose/a": 3 * LOGITS}, {"a": LABELS}).item()
+
+
+def test_each_modality_s_output_is_judged_by_the_labels_of_its_head():
+    rgb, pose = (functional.cross_entropy(factor * LOGITS, LABELS).item() for factor in (1, 3))
+    assert two_streams(2.0) == pytest.approx(2 * (rgb + pose))
+    assert two_streams({"rgb": 1.0, "pose": 1.5}) == pytest.approx(rgb + 1.5 * pose)
+
+
+def test_a_modality_without_a_weight_is_a_bug():
+    with pytest.raises(KeyError, match="pose"):
+        two_streams({"rgb": 1.0})
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+
+def losses(logits, labels, *, train_labels=LABELS, **options):
+    """Return the loss of these clips and its gradient."""
+    own = {head: values.clone().requires_grad_() for head, values in logits.items()}
+    loss = make_loss(heads=tuple(labels), labels=train_labels, **options)(own, labels)
+    loss.backward()
+    return loss.detach(), {head: values.grad for head, values in own.items()}
+
+
+def losses_of_parts(splits, logits, labels, **options):
+    """Return what each process computes of its clips: each says what they weigh, and then hears the sum."""
+    parts = [
+        tuple({head: values[rows] for head, values in what.items()} for what in (logits, labels)) for rows in splits
+    ]
+    said = []
+    for part in parts:
+        losses(*part, **options, total=lambda own: (said.append(own), own)[1])
+    return [losses(*part, **options, total=lambda _: torch.stack(said).sum(dim=0)) for part in parts]
+
+
+MISSING = torch.tensor([0, NO_LABEL, NO_LABEL, 2])
+NOWHERE = torch.full((4,), NO_LABEL)
+
+
+@pytest.mark.parametrize("splits", [[[0, 1], [2, 3]], [[0, 1, 2], [3]], [[1, 2], [0, 3]], [[0], [1], [2, 3]]])
+@pytest.mark.parametrize("labels", [LABELS, MISSING, MANY, NOWHERE], ids=["all", "missing", "several", "none"])
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_losses_of_the_parts_add_up_to_that_of_the_batch(splits, labels, class_weights, smoothing):
+    """In [[1, 2], [0, 3]] the first process has no label at all; the class weights of the parts differ."""
+    known = MANY if labels is MANY else LABELS
+    options = {"class_weights": class_weights, "smoothing": smoothing, "train_labels": known}
+    loss, gradients = losses({"a": LOGITS}, {"a": labels}, **options)
+    found = losses_of_parts(splits, {"a": LOGITS}, {"a": labels}, **options)
+    assert sum(part for part, _ in found).item() == pytest.approx(loss.item(), abs=1e-6)
+    for rows, (_, own) in zip(splits, found, strict=True):
+        assert own["a"].numpy() == pytest.approx(gradients["a"][rows].numpy(), abs=1e-6)
+
+
+def test_heads_of_which_other_clips_are_known_each_have_a_mean_of_their_own():
+    logits, labels = {"a": LOGITS, "acts": 2 * LOGITS}, {"a": MISSING, "acts": MANY}
+    loss, gradients = losses(logits, labels)
+    found = losses_of_parts([[0, 1, 2], [3]], logits, labels)
+    assert sum(part for part, _ in found).item() == pytest.approx(loss.item(), abs=1e-6)
+    for head, whole in gradients.items():
+        assert torch.cat([own[head] for _, own in found]).numpy() == pytest.approx(whole.numpy(), abs=1e-6)

@@ -58,7 +58,13 @@ CONFIGS = {
     "adam, accumulate 2": {"optimizer": {**ADAMW, "kind": "adam"}, "accumulate": 2},
     "freeze": {"freeze": {"epochs": 1, "lr": 0.1}, "epochs": 2, "optimizer": ADAMW},
     "plateau": {
-        "schedule": {"kind": "plateau", "warmup_epochs": 0, "patience_epochs": 1, "factor": 0.5},
+        "schedule": {
+            "kind": "plateau",
+            "warmup_epochs": 0,
+            "warmup_from_frac": 0.0,
+            "patience_epochs": 1,
+            "factor": 0.5,
+        },
         "select_on": "action.top1",
         "epochs": 4,
     },
@@ -218,4 +224,4 @@ def test_a_damaged_state_is_named(bench, tmp_path):
 def test_settings_of_the_tests_are_those_of_the_schema():
     from actrec.params.training import Train
 
-    Train.model_validate({**SETTINGS, "augment": AUGMENT, "precision": "fp32"})
+    Train.model_validate({**SETTINGS, "augment": AUGMENT, "precision": "fp32", "devices": 1, "tensorboard": False})

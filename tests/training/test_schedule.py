@@ -8,7 +8,7 @@ from actrec.training.settings import Steps
 
 def factor(schedule, progress, *, step=0.25, epochs=10, scores=(), lower_is_better=False):
     return lr_factor(
-        {"warmup_epochs": 0, **schedule},
+        {"warmup_epochs": 0, "warmup_from_frac": 0.0, **schedule},
         progress=progress,
         step=step,
         epochs=epochs,
@@ -29,6 +29,12 @@ def test_warm_up_is_linear_and_does_not_begin_with_0(kind):
 def test_warm_up_shorter_than_an_epoch():
     schedule = {"kind": "none", "warmup_epochs": 0.6}
     assert [factor(schedule, i / 4) for i in range(4)] == pytest.approx([0.25 / 0.6, 0.5 / 0.6, 1, 1])
+
+
+def test_warm_up_from_a_tenth():
+    """Over two epochs of 4 steps: .1 and then .9 / 8 more with each step."""
+    found = [factor({"kind": "none", "warmup_epochs": 2, "warmup_from_frac": 0.1}, i / 4) for i in range(9)]
+    assert found == pytest.approx([0.2125, 0.325, 0.4375, 0.55, 0.6625, 0.775, 0.8875, 1, 1])
 
 
 def test_constant():

@@ -34,7 +34,8 @@ def live(tmp_path):
         folder = make_folder(tmp_path / "frames", manifest, spec=spec)
         clips = manifest.of_split("train") if clips is None else clips
         labels = label_tensors(clips, manifest.classes, ())
-        return LiveClips(clips, open_modalities({"rgb": folder}, input_px=input_px, augment=augment), labels, seed=seed)
+        readers = open_modalities({"rgb": folder}, backbones={"rgb": {"input_px": input_px}}, augment=augment)
+        return LiveClips(clips, readers, labels, seed=seed)
 
     return make
 
@@ -184,7 +185,7 @@ def hearing(tmp_path):
 
     def make(*, augment=AUGMENT, seed=0, sound=True):
         inputs = make_inputs(tmp_path, make_manifest(), sound=sound, spec=TWO_VIEWS)
-        return inputs.source("train", input_px=16, augment=augment, seed=seed)
+        return inputs.source("train", backbones={"rgb": {"input_px": 16}}, augment=augment, seed=seed)
 
     return make
 

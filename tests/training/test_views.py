@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from actrec.training.views import jitter_color, plain_view, random_mel, random_view
+from actrec.training.views import cut, jitter_color, jittered, plain_view, random_crop, random_mel
 
 
 def coordinates(height, width, *, frames=2):
@@ -16,9 +16,8 @@ def coordinates(height, width, *, frames=2):
 
 
 def view_of(clip, rng, *, input_px, min_area_frac=0.5, flip_prob=0.0, color_jitter=0.0):
-    return random_view(
-        clip, rng, input_px=input_px, min_area_frac=min_area_frac, flip_prob=flip_prob, color_jitter=color_jitter
-    )
+    crop = random_crop(rng, *clip.shape[1:3], min_area_frac=min_area_frac, flip_prob=flip_prob)
+    return jittered(cut(clip, crop, input_px), rng, color_jitter)
 
 
 @pytest.fixture

@@ -72,17 +72,18 @@ SETTINGS: dict[str, Any] = {
     "batch_size": 4,
     "accumulate": 1,
     "optimizer": {"kind": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
-    "schedule": {"kind": "cosine", "warmup_epochs": 1, "final_frac": 0.1},
+    "schedule": {"kind": "cosine", "warmup_epochs": 1, "warmup_from_frac": 0.0, "final_frac": 0.1},
     "freeze": {"epochs": 0, "lr": 0.1},
     "clip_norm": 1.0,
     "label_smoothing": 0.1,
     "class_weights": "balanced",
     "select_on": "action.loss",
+    "validation": {"from_epoch": 1, "every_epochs": 1},
     "early_stopping": {"patience_epochs": 0, "min_delta": 0.0},
 }
 SGD = {"kind": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
 ADAMW = {"kind": "adamw", "weight_decay": 0.01}
-CONSTANT = {"kind": "none", "warmup_epochs": 0}
+CONSTANT = {"kind": "none", "warmup_epochs": 0, "warmup_from_frac": 0.0}
 TIMES = ("data_s", "compute_s", "epoch_s", "peak_memory_mb")
 ABOUT = Checkpoint(
     model={"backbones": {"rgb": BACKBONE}, "neck": {"kind": "mean"}, "heads": {"action": HEAD}},
@@ -90,6 +91,8 @@ ABOUT = Checkpoint(
     multi_label=(),
     clip_spec=SPEC,
     sound_spec=None,
+    layout="",
+    parents=(),
     typical_s=1.6,
     weights_sha256={"rgb": ""},
     channels_last=True,
@@ -243,7 +246,7 @@ class Bench:
         **changes: Any,
     ) -> Run:
         """Return a fresh run; `changes` are of SETTINGS."""
-        view = {"input_px": BACKBONE["input_px"], "augment": augment, "seed": seed}
+        view = {"backbones": {"rgb": BACKBONE}, "augment": augment, "seed": seed}
         sound, make = "audio" in self.inputs.folders, make_both_model if "audio" in self.inputs.folders else make_model
         features = make_features(self.folder / "features.h5", self.inputs.manifest, width=16, sound=sound)
         inputs = self.inputs if kind == "live" else replace(self.inputs, features=features)
@@ -283,3 +286,7 @@ def ignore(row: dict[str, Any]) -> None:
 def states(run: Run, module: Any) -> dict[str, torch.Tensor]:
     """Return a copy of the parameters of a part of the run's model."""
     return {name: value.clone() for name, value in module(run._core).state_dict().items()}
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, second[name]) for name, value in first.items())
