@@ -96,6 +96,27 @@ def predict(
 
 
 @app.command()
+def skeletons(
+    source: Annotated[Path, typer.Argument(help="A video, or a folder of them.")],
+    weights: Annotated[Path, typer.Option(help="The ONNX file of an RTMO model for the 17 joints of COCO.")],
+    out: Annotated[Path, typer.Option(help="The pickle to write, for data.skeletons.")] = Path("skeletons.pkl"),
+    max_persons: Annotated[int, typer.Option(min=1, help="How many people of each video are kept.")] = 2,
+) -> None:
+    """Find people's joints in videos, by a model of your own; needs the extra actrec[pose].
+
+    Example: actrec skeletons data/raw/clips --weights rtmo-s.onnx --out data/raw/clips/skeletons.pkl
+    """
+    from actrec.skeletons import skeletons_of
+    from actrec.store.files import write_atomic
+
+    content, wrong = skeletons_of(source, weights=weights, max_persons=max_persons)
+    write_atomic(out, content)
+    for line in wrong:
+        say(line)
+    say(f"{out}: in params.yaml, data.skeletons: {{kind: pyskl, path: {out.name}, layout: coco17}}")
+
+
+@app.command()
 def fuse(
     ratio: Annotated[str, typer.Argument(help="A number a modality, such as 3:1.")],
     scores: Annotated[Path, typer.Option(help="What `evaluate` wrote.")] = Path("results/scores.npz"),

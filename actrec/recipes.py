@@ -2,7 +2,9 @@
 
 import difflib
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from actrec.console import say
@@ -10,13 +12,22 @@ from actrec.errors import UserError
 from actrec.params.load import load, plain
 from actrec.store.files import write_atomic
 
+_WIDTH = 118
+
 
 def describe_all(folder: Path, active: Path) -> list[str]:
-    """Return a line a recipe: its name, * if params.yaml is of it, and what its first comment says."""
+    """Return lines on each recipe: its name, * if params.yaml is of it, what it is for, and the data that it needs."""
     current = _settings(active).get("recipe", "")
     width = max(len(path.stem) for path in _files(folder))
+    indent = " " * (width + 4)
     return [
-        f"{'*' if path.stem == current else ' '} {path.stem:{width}}  {_first_comment(path)}" for path in _files(folder)
+        line
+        for path in _files(folder)
+        for mark in ["*" if path.stem == current else " "]
+        for line in [
+            *wrap(_comment(path), _WIDTH, initial_indent=f"{mark} {path.stem:{width}}  ", subsequent_indent=indent),
+            *wrap(_data_of(_settings(path)), _WIDTH, initial_indent=indent, subsequent_indent=indent),
+        ]
     ]
 
 
@@ -50,9 +61,19 @@ def _files(folder: Path) -> list[Path]:
     return found
 
 
-def _first_comment(path: Path) -> str:
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
-    return first.removeprefix("#").strip() if first.startswith("#") else ""
+def _comment(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))
+
+
+def _data_of(settings: dict[str, Any]) -> str:
+    """Return what a recipe reads, and where it looks for that."""
+    if settings["demo.enabled"]:
+        return f"Data: {settings['data.root']}, which its first stage draws."
+    named = ("data.reader.file", "data.reader.files", "data.reader.media", "data.skeletons.path")
+    parts = [str(value) for name, value in settings.items() if name.startswith(named) and value is not None]
+    below = f", and in it {', '.join(dict.fromkeys(parts))}" if parts else ", a folder a class"
+    return f"Data: {settings['data.root']} (data.root){below}."
 
 
 def _settings(path: Path) -> dict[str, Any]:

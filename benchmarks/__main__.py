@@ -15,6 +15,7 @@ MEASURES = (
     "frames_memory",
     "mels",
     "heatmaps",
+    "pose_step",
     "one_more_clip",
     "noop_repro",
     "head_training",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -136,28 +137,30 @@ def test_on_a_terminal_there_is_a_bar(capsys, monkeypatch):
 # --- recipes ------------------------------------------------------------------------------------------------------
 
 
-def test_the_recipes_are_listed_with_what_they_are_for(project):
-    lines = describe_all(Path("recipes"), Path("params.yaml"))
-    assert [line.split()[0] for line in lines] == RECIPES
+def test_the_recipes_are_listed_with_what_they_are_for_and_need(project):
+    text = "\n".join(describe_all(Path("recipes"), Path("params.yaml")))
+    assert re.findall(r"^[* ] (\S+)", text, flags=re.MULTILINE) == RECIPES
     assert {"demo", "folder", "linear-probe"} <= set(RECIPES)
-    for line, name in zip(lines, RECIPES, strict=True):
-        first = (project / f"recipes/{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
-        assert line.endswith(first.removeprefix("# ")) and first.startswith("# ") and len(first) > 20
+    about = dict(zip(RECIPES, re.split(r"^[* ] \S+", text, flags=re.MULTILINE)[1:], strict=True))
+    for name, said in about.items():
+        comment = (project / f"recipes/{name}.yaml").read_text(encoding="utf-8").partition("\nrecipe:")[0]
+        assert " ".join(said.split()).startswith(" ".join(comment.replace("# ", " ").split()))
+    assert "Data: data/raw/demo, which its first stage draws." in about["demo"]
+    assert "Data: data/raw/clips (data.root), a folder a class." in about["folder"]
+    assert "nturgb+d_rgb, ntu60_2d.pkl." in about["ntu60-rgbpose"]
 
 
 def test_the_active_recipe_is_marked(project):
     call("recipe", "linear-probe")
     stdout, _ = call("recipe", "--list")
-    assert [line for line in stdout.splitlines() if line.startswith("*")] == [
-        line for line in stdout.splitlines() if "linear-probe" in line
-    ]
+    assert [line.split()[1] for line in stdout.splitlines() if line.startswith("*")] == ["linear-probe"]
     assert call("recipe")[0] == stdout
 
 
 @pytest.mark.parametrize("content", [b"train: {lr: abc}\n", b"a: [\n", "é".encode("utf-16"), b"", b"- 1\n"])
 def test_a_broken_params_file_is_no_obstacle(project, content):
     Path("params.yaml").write_bytes(content)
-    assert len(call("recipe", "--list")[0].splitlines()) == len(RECIPES)
+    assert all(f" {name} " in call("recipe", "--list")[0] for name in RECIPES)
     call("recipe", "demo")
     assert load("params.yaml").recipe == "demo"
 

@@ -30,7 +30,7 @@ def named(path):
 
 # From the door inwards. A package imports those of later rows, and those named beside it.
 LAYERS = [
-    ("pipeline", "cli", "recipes", "predict", "fuse", "__main__"),
+    ("pipeline", "cli", "recipes", "predict", "fuse", "skeletons", "__main__"),
     ("explain",),
     ("training", "report", "demo"),
     ("models", "store"),
@@ -38,7 +38,8 @@ LAYERS = [
 ]
 BESIDE = {
     "__main__": {"cli"},
-    "cli": {"recipes", "predict", "fuse"},
+    "cli": {"recipes", "predict", "fuse", "skeletons"},
+    "skeletons": {"predict"},
     "data": {"media"},  # a manifest row holds what the header says
 }
 AT_THE_DOOR = {"pipeline", "cli", "recipes"}

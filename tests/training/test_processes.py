@@ -55,6 +55,8 @@ def start(folder, block, *, size=2):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # Whoever runs these tests in the background of a shell script has given them a SIGINT that is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     names = [folder / f"started {rank}" for rank in range(size)]
     wait_until(lambda: process.poll() is not None or all(name.exists() and name.read_text() for name in names))
