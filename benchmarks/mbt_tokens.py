@@ -40,8 +40,7 @@ def _write(folder: Path, *, quick: bool, epochs: int, cached: bool) -> None:
     yaml = YAML(typ="safe", pure=True)
     params: dict[str, Any] = yaml.load(ROOT / "recipes" / "wildlife-frozen.yaml")
     demo = yaml.load(ROOT / "recipes" / "wildlife-demo.yaml")
-    params["data"], params["demo"] = demo["data"], {**demo["demo"], "subjects": 4, "takes": 1, "size_px": 256}
-    params["data"]["split"] = {"train_frac": 0.5, "val_frac": 0.25, "test_frac": 0.25, "seed": 0}
+    params["data"], params["demo"] = demo["data"], {**demo["demo"], "subjects": 6, "takes": 1, "size_px": 256}
     backbones = params["model"]["backbones"]
     backbones["rgb"]["weights"], backbones["audio"]["weights"] = _SMALL if quick else _BASE, {"kind": "none"}
     for backbone in backbones.values():
