@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,38 +19,12 @@ from stage_project import (
     SPLITS,
     clip_of,
     keypoints,
-    make_root,
-    one_by_one,
     reasons,
-    run_stage,
     write_npz,
-    write_project,
 )
 
 from actrec.data import manifest, quarantine
 from actrec.pose.pyskl_file import load_pickle
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    """Return the root of six skeletons, a file each, in a working folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ACTREC_CACHE", str(tmp_path / "cache"))
-    return make_root(tmp_path)
-
-
-@pytest.fixture
-def write(root):
-    """Return a function that writes the manifest of these clips, and params.yaml: write(clips, max_persons=2, …)."""
-    return partial(write_project, root)
-
-
-@pytest.fixture
-def stage(monkeypatch, capsys):
-    """Return a function that runs the stage in this process and returns how many files it read."""
-    monkeypatch.setattr("actrec.store.skeletons.run_each", one_by_one)
-    return partial(run_stage, capsys)
-
 
 # --- what is written ----------------------------------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
 """The stage as a whole, on short skeletons: what is set aside, and when it stops."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,38 +12,13 @@ from stage_project import (
     SPLITS,
     clip_of,
     keypoints,
-    make_root,
-    one_by_one,
     reasons,
-    run_stage,
     write_npz,
-    write_project,
 )
 
 from actrec.data import quarantine
 from actrec.errors import UserError
 from actrec.pose.pyskl_file import load_pickle
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    """Return the root of six skeletons, a file each, in a working folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ACTREC_CACHE", str(tmp_path / "cache"))
-    return make_root(tmp_path)
-
-
-@pytest.fixture
-def write(root):
-    """Return a function that writes the manifest of these clips, and params.yaml: write(clips, max_persons=2, …)."""
-    return partial(write_project, root)
-
-
-@pytest.fixture
-def stage(monkeypatch, capsys):
-    """Return a function that runs the stage in this process and returns how many files it read."""
-    monkeypatch.setattr("actrec.store.skeletons.run_each", one_by_one)
-    return partial(run_stage, capsys)
 
 
 def test_a_clip_without_a_skeleton_stays_a_clip(root, write, stage):
