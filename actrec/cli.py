@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -30,13 +31,20 @@ def recipe(
 ) -> None:
     """Make a recipe the active experiment: copy it to params.yaml, and print what changed.
 
+    Without a name, list them; in a terminal, ask for one.
+
     Examples: actrec recipe --list · actrec recipe linear-probe
     """
-    from actrec.recipes import activate, describe_all
+    from actrec.recipes import activate, describe_all, named
 
+    asks = name is None and not show and sys.stdin.isatty() and sys.stdout.isatty()
     if show or name is None:
-        for line in describe_all(_RECIPES, _PARAMS):
+        for line in describe_all(_RECIPES, _PARAMS, numbered=asks):
             print(line)
+    if asks:
+        asked = typer.prompt("Which one, by number or name? Enter leaves all as it is", default="", show_default=False)
+        name = named(asked.strip(), _RECIPES)
+    if show or not name:
         return
     for line in activate(name, _RECIPES, _PARAMS):
         print(line)
@@ -102,7 +110,7 @@ def skeletons(
     out: Annotated[Path, typer.Option(help="The pickle to write, for data.skeletons.")] = Path("skeletons.pkl"),
     max_persons: Annotated[int, typer.Option(min=1, help="How many people of each video are kept.")] = 2,
 ) -> None:
-    """Find people's joints in videos, by a model of your own; needs the extra actrec[pose].
+    """Find people's joints in videos, by a model of your own; needs the extra pose of actrec.
 
     Example: actrec skeletons data/raw/clips --weights rtmo-s.onnx --out data/raw/clips/skeletons.pkl
     """
@@ -128,6 +136,97 @@ def fuse(
     from actrec.fuse import fused_table
 
     print(fused_table(ratio, scores=scores))
+
+
+@app.command()
+def sweep(
+    name: Annotated[str | None, typer.Argument(help="One of sweeps/*.yaml, or such a file.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the commands, run none.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Put the recorded runs aside and start anew.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Run those again that failed.")] = False,
+) -> None:
+    """Run the experiments of a sweep file, one after the other, and write one table and one picture of them.
+
+    Without a name, list the sweeps. After an interruption the same command goes on; params.yaml and all outputs end as
+    they were.
+
+    Examples: actrec sweep optimiser --dry-run · actrec sweep optimiser
+    """
+    from actrec.sweep.sweep import describe_sweeps, dry_run_lines, planned, run_sweep
+
+    if name is None:
+        lines = describe_sweeps()
+    elif dry_run:
+        lines = dry_run_lines(planned(name))
+    else:
+        run_sweep(name, restart=restart, retry=retry).show(sys.stdout)
+        return
+    for line in lines:
+        print(line)
+
+
+@app.command()
+def compare(
+    experiments: Annotated[
+        list[str] | None, typer.Argument(help="Names of experiments (* and ? stand for others), branches, commits.")
+    ] = None,
+    pool: Annotated[bool, typer.Option("--pool", help="One row for runs that differ in their seed alone.")] = False,
+    head: Annotated[str | None, typer.Option(help="Only this head.")] = None,
+    metric: Annotated[str | None, typer.Option(help="This one instead of top1 (or map_macro).")] = None,
+    all_commits: Annotated[bool, typer.Option("--all-commits", help="Also experiments of other commits.")] = False,
+    plot: Annotated[Path, typer.Option(help="The picture to write.")] = Path("results/compare.png"),
+    out: Annotated[Path | None, typer.Option(help="Also write the table here, a .csv or .md file.")] = None,
+) -> None:
+    """Show experiments side by side: what differs, val and test with 95 % intervals, minutes, memory. And draw them.
+
+    Without names: the workspace and every experiment of the current commit, newest first.
+
+    Examples: actrec compare · actrec compare workspace HEAD 'optimiser-*' --pool --out compare.md
+    """
+    from actrec.compare.side_by_side import compare as side_by_side
+
+    shown = {"pooled": pool, "head": head, "metric": metric, "all_commits": all_commits}
+    side_by_side(experiments or [], **shown, plot=plot, out=out).show(sys.stdout)
+
+
+@app.command()
+def images(
+    source: Annotated[str, typer.Argument(help="A hub id, owner/name; or a saved data set, or parquet files.")],
+    to: Annotated[Path, typer.Option(help="The new folder, for data.root.")],
+    revision: Annotated[str | None, typer.Option(help="Of a hub id: the 40 digits of a commit.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Only this split; may be given several times.")] = None,
+    image_column: Annotated[str, typer.Option(help="The column with the pictures.")] = "image",
+    label_column: Annotated[str, typer.Option(help="The column with the classes.")] = "label",
+) -> None:
+    """Make a folder a split and class of a Hugging Face data set of pictures; needs the extra hub of actrec.
+
+    Examples: actrec images data.parquet --to data/raw/images · actrec images owner/name --revision 0123… --to
+    data/raw/cars --split train --split test
+    """
+    from actrec.hub_images import import_images
+
+    columns = {"image_column": image_column, "label_column": label_column}
+    counts = import_images(source, to, revision=revision, splits=split or [], **columns)
+    for name, count in counts.items():
+        print(f"{name:12} {count:>9,} pictures")
+    say(f"{to}: in params.yaml, data.root: {to}, and data.reader.splits says which folder is train, val, test")
+
+
+@app.command()
+def export(
+    to: Annotated[Path, typer.Option(help="The file to write.")],
+    checkpoint: Annotated[Path, typer.Option(help="A model with svm heads that `train` wrote.")] = Path(
+        "models/best.pt"
+    ),
+) -> None:
+    """Write a trained support vector machine as a file of skops, which scikit-learn works with alone.
+
+    Examples: actrec export --to svm.skops · actrec export --to old.skops --checkpoint old/best.pt
+    """
+    from actrec.export import export_svm
+
+    heads = export_svm(checkpoint, to)
+    say(f"{to}: {', '.join(heads)}. Read it by: skops.io.load('{to.name}')")
 
 
 @app.command()

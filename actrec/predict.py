@@ -1,4 +1,4 @@
-"""What `actrec predict` does: find videos or sounds, run the model on them, write a table."""
+"""What `actrec predict` does: find videos, sounds or images, run the model on them, write a table."""
 
 import csv
 import io
@@ -13,6 +13,12 @@ _VIDEO_SUFFIXES = (
     *(".mts", ".m2ts", ".flv", ".wmv", ".asf", ".ogv", ".3gp", ".gif"),
 )
 _SOUND_SUFFIXES = (".wav", ".ogg", ".flac", ".mp3", ".m4a", ".opus")
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
+_SUFFIXES = {
+    "videos": _VIDEO_SUFFIXES,
+    "images": _IMAGE_SUFFIXES,
+    "sounds": (*_VIDEO_SUFFIXES, *_SOUND_SUFFIXES),
+}
 
 
 def predict_to_csv(source: Path, *, checkpoint: Path, window_s: float | None) -> tuple[str, int]:
@@ -21,25 +27,32 @@ def predict_to_csv(source: Path, *, checkpoint: Path, window_s: float | None) ->
     Args:
         source: A file or a folder.
         checkpoint: A model that `train` wrote.
-        window_s: See `predict_videos`.
+        window_s: See `predict_files`.
 
     Raises:
         UserError: if there is nothing to look at, or no model to look with.
     """
-    found = find_media(source)
+    found = find_media(source, images=True)
     from actrec.store.workers import worker_count
     from actrec.training.checkpoint import load_model
     from actrec.training.device import launch
-    from actrec.training.windows import Prediction, predict_videos
+    from actrec.training.windows import Prediction, predict_files, trained_on
 
     model, about = load_model(checkpoint)
-    # What a model that sees cannot look at is left out, unless the user has named it.
-    paths = [p for p in found if p == source or not about.clip_spec or p.suffix.lower() in _VIDEO_SUFFIXES]
+    if "geometry" in about.model["backbones"] or (about.clip_spec and about.clip_spec.region == "boxes"):
+        raise UserError(
+            f"{checkpoint}: a model of pairs of people, which a file alone does not name. Make pictures and boxes a "
+            "data set (data.reader.people), and run: dvc repro evaluate"
+        )
+    # What the model was not trained on is left out, unless the user has named it.
+    kind = trained_on(about)
+    paths = [path for path in found if path == source or path.suffix.lower() in _SUFFIXES[kind]]
     if not paths:
-        raise UserError(f"{source}: no video in it, only sound, and this model was trained on pictures")
+        kinds = " ".join(sorted({path.suffix.lower() for path in found}))
+        raise UserError(f"{source}: this model was trained on {kind}, and there are none in it, only {kinds}")
     fabric = launch(device="auto", threads=worker_count(), precision="fp32")
     model.to(fabric.device)
-    rows = list(predict_videos(paths, model, about, window_s=window_s, device=fabric.device, workers=worker_count()))
+    rows = list(predict_files(paths, model, about, window_s=window_s, device=fabric.device, workers=worker_count()))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([field.name for field in fields(Prediction)])
@@ -47,8 +60,8 @@ def predict_to_csv(source: Path, *, checkpoint: Path, window_s: float | None) ->
     return out.getvalue(), sum(row.status != "ok" for row in rows)
 
 
-def find_media(source: Path) -> list[Path]:
-    """Return the file itself, or all videos and sounds below a folder, sorted.
+def find_media(source: Path, *, images: bool = False) -> list[Path]:
+    """Return the file itself, or all videos and sounds below a folder, and perhaps images, sorted.
 
     Raises:
         UserError: if there is none.
@@ -57,8 +70,9 @@ def find_media(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise UserError(f"{source}: no such file or folder")
-    suffixes = (*_VIDEO_SUFFIXES, *_SOUND_SUFFIXES)
+    suffixes = (*_SUFFIXES["sounds"], *(_IMAGE_SUFFIXES if images else ()))
     found = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
     if not found:
-        raise UserError(f"{source}: no video or sound in it; looked for {' '.join(sorted(suffixes))}")
+        wanted = "video, sound or image" if images else "video or sound"
+        raise UserError(f"{source}: no {wanted} in it; looked for {' '.join(sorted(suffixes))}")
     return found

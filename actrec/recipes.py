@@ -15,20 +15,41 @@ from actrec.store.files import write_atomic
 _WIDTH = 118
 
 
-def describe_all(folder: Path, active: Path) -> list[str]:
-    """Return lines on each recipe: its name, * if params.yaml is of it, what it is for, and the data that it needs."""
-    current = _settings(active).get("recipe", "")
-    width = max(len(path.stem) for path in _files(folder))
-    indent = " " * (width + 4)
+def describe_all(folder: Path, active: Path, *, numbered: bool = False) -> list[str]:
+    """Return lines on each recipe: its name, * if params.yaml is of it, what it is for, and the data that it needs.
+
+    Args:
+        folder: Of the recipes.
+        active: What is params.yaml.
+        numbered: Each with the number by which `named` knows it.
+    """
+    files, current = _files(folder), _settings(active).get("recipe", "")
+    width = max(len(path.stem) for path in files)
+    numbers = [f"{number:>{len(str(len(files)))}} " if numbered else "" for number in range(1, len(files) + 1)]
+    indent = " " * (len(numbers[0]) + width + 4)
     return [
         line
-        for path in _files(folder)
-        for mark in ["*" if path.stem == current else " "]
+        for number, path in zip(numbers, files, strict=True)
+        for first in [f"{'*' if path.stem == current else ' '} {number}{path.stem:{width}}  "]
         for line in [
-            *wrap(_comment(path), _WIDTH, initial_indent=f"{mark} {path.stem:{width}}  ", subsequent_indent=indent),
+            *wrap(_comment(path), _WIDTH, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False),
             *wrap(_data_of(_settings(path)), _WIDTH, initial_indent=indent, subsequent_indent=indent),
         ]
     ]
+
+
+def named(answer: str, folder: Path) -> str:
+    """Return the name that stands beside a number in the list of `describe_all`; another answer as it is.
+
+    Raises:
+        UserError: if the list has no such number.
+    """
+    names = [path.stem for path in _files(folder)]
+    if answer in names or not answer.isdecimal():
+        return answer
+    if not 1 <= int(answer) <= len(names):
+        raise UserError(f"there is no recipe number {answer}: expected 1 to {len(names)}, or a name")
+    return names[int(answer) - 1]
 
 
 def activate(name: str, folder: Path, active: Path) -> list[str]:
@@ -70,10 +91,14 @@ def _data_of(settings: dict[str, Any]) -> str:
     """Return what a recipe reads, and where it looks for that."""
     if settings["demo.enabled"]:
         return f"Data: {settings['data.root']}, which its first stage draws."
-    named = ("data.reader.file", "data.reader.files", "data.reader.media", "data.skeletons.path")
-    parts = [str(value) for name, value in settings.items() if name.startswith(named) and value is not None]
-    below = f", and in it {', '.join(dict.fromkeys(parts))}" if parts else ", a folder a class"
-    return f"Data: {settings['data.root']} (data.root){below}."
+    below = tuple(f"data.{name}" for name in ("reader.file", "reader.media", "reader.images", "reader.labels"))
+    parts = [
+        str(value)
+        for name, value in settings.items()
+        if name.startswith((*below, "data.skeletons.path")) and value is not None
+    ]
+    held = f", and in it {', '.join(dict.fromkeys(parts))}" if parts else ", a folder a class"
+    return f"Data: {settings['data.root']} (data.root){held}."
 
 
 def _settings(path: Path) -> dict[str, Any]:

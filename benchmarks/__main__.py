@@ -19,6 +19,8 @@ MEASURES = (
     "one_more_clip",
     "noop_repro",
     "head_training",
+    "images_loop",
+    "hog",
     "cached_features",
     "mbt_tokens",
     "fusion",

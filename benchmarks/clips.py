@@ -43,9 +43,9 @@ def film(*, seed: int, gop_frames: int, frames: int, width_px: int, height_px: i
 
 def _pictures(seed: int, frames: int, width_px: int, height_px: int):
     rng = np.random.default_rng(seed)
-    ground = _texture(rng, height_px + _MARGIN_PX, width_px + _MARGIN_PX)
+    ground = texture(rng, height_px + _MARGIN_PX, width_px + _MARGIN_PX)
     side = min(width_px, height_px) // 3
-    figure = _texture(rng, side, side)
+    figure = texture(rng, side, side)
     for t in range(frames):
         top, left = _swing(_MARGIN_PX, t / 37), _swing(_MARGIN_PX, t / 53)
         picture = ground[top : top + height_px, left : left + width_px].copy()
@@ -59,7 +59,7 @@ def _swing(range_px: int, phase: float) -> int:
     return int(range_px * (1 + np.sin(phase)) / 2)
 
 
-def _texture(rng: np.random.Generator, height_px: int, width_px: int) -> np.ndarray:
+def texture(rng: np.random.Generator, height_px: int, width_px: int) -> np.ndarray:
     """Return float32 (H, W, 3) in [0, 255]: squares of several sizes on each other, the large ones strongest."""
     total = np.zeros((height_px, width_px, 3), np.float32)
     for size in (4, 16, 64):

@@ -9,24 +9,28 @@ from pipeline import paths
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
-    """Draw the synthetic clips to data/raw/demo/."""
+    """Draw the synthetic clips or pictures to data/raw/demo/."""
     settings = load(params).demo
     if not settings.enabled:
         write_stub(paths.DEMO)
         return
-    from actrec.demo.write import write_dataset
+    size = {"subjects": settings.subjects, "takes": settings.takes, "size_px": settings.size_px, "seed": settings.seed}
+    match settings.scene:
+        case "stills":
+            from actrec.demo.stills import write_stills
 
-    clips = write_dataset(
-        paths.DEMO,
-        scene=settings.scene,
-        subjects=settings.subjects,
-        takes=settings.takes,
-        clip_s=settings.clip_s,
-        size_px=settings.size_px,
-        seed=settings.seed,
-    )
+            made = f"{write_stills(paths.DEMO, **size)} pictures"
+        case "pairs":
+            from actrec.demo.pairs import write_pairs
+
+            pictures, pairs = write_pairs(paths.DEMO, **size)
+            made = f"{pictures} pictures with {pairs} pairs"
+        case _:
+            from actrec.demo.write import write_dataset
+
+            made = f"{write_dataset(paths.DEMO, scene=settings.scene, clip_s=settings.clip_s, **size)} clips"
     say(
-        f"demo: {clips} clips in {paths.DEMO}. They are SYNTHETIC, drawn by a program: results on them show that the "
+        f"demo: {made} in {paths.DEMO}. They are SYNTHETIC, drawn by a program: results on them show that the "
         "pipeline works, not what a model is worth"
     )
 

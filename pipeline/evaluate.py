@@ -22,7 +22,8 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     from actrec.training.checkpoint import load_model
     from actrec.training.device import launch
     from actrec.training.evaluate import score_splits
-    from actrec.training.views import PlainViews
+    from actrec.training.feature_report import health_numbers
+    from actrec.training.views import views_of
     from pipeline.model import inputs_for, inputs_of
 
     started, out, history = datetime.now(UTC), paths.RESULTS, paths.RESULTS / "history.csv"
@@ -30,23 +31,21 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     model, about = load_model(paths.MODELS / "best.pt")
     inputs = inputs_for(p, about, inputs_of(p.data.name, about.model["backbones"]))
     e, c = p.evaluate, p.data.coarse
-    shown = {"views": PlainViews(**plain(e.views)), "batch_size": e.batch_size, "fabric": fabric}
+    shown = {"views": views_of(plain(e.views)), "batch_size": e.batch_size, "fabric": fabric}
     scores = score_splits(model, about, inputs, e.splits, **shown)
     levels = levels_of(about.model, c and (c.of, c.head))
     metrics = metrics_tree(scores, levels=levels, bootstrap_samples=e.bootstrap_samples, seed=p.seed)
     asked = plain(e, without=["bootstrap_samples", "views", "batch_size", "submission"])
-    analysis, pictures = analyse(model, about, inputs, scores, **asked, **shown)
-    about_run = {"history_csv": history, "select_on": p.train.select_on}
-    answers = {
-        "modalities": () if model.neck else model.modalities,
-        "submission": e.submission and e.submission.outputs,
-    }
-    results(out, scores, metrics=metrics, pictures=pictures, **about_run, **answers)
+    analysis, pictures = analyse(model, about, inputs, scores, root=Path(p.data.root), **asked, **shown)
+    chosen = {"select_on": p.train.select_on, "submission": e.submission and e.submission.outputs}
+    streams = () if model.neck else model.modalities
+    results(out, scores, metrics=metrics, pictures=pictures, history_csv=history, modalities=streams, **chosen)
     lists = (paths.quarantine(p.data.name, stage) for stage in ("ingest", "skeletons", "frames", "mels"))
     bad = [item for listed in lists for item in quarantine.load(listed)]
     write_atomic(out / "quarantine.csv", quarantine.dump(bad))
     counts = {"clips": {"used": len(inputs.manifest.clips), "quarantined": len(bad)}, "training": run_costs(history)}
-    write_atomic(out / "metrics.json", json.dumps({**metrics, **analysis, **counts}, indent=1) + "\n")
+    numbers = {**metrics, **analysis, **health_numbers(inputs), **counts}
+    write_atomic(out / "metrics.json", json.dumps(numbers, indent=1) + "\n")
     computed = {"seed": p.seed, "threads": p.compute.threads, "device": str(fabric.device), "params": plain(p)}
     digest, ended = inputs.digest(["train", "val", "test"]), datetime.now(UTC)
     record = run_record(repo=Path(), **computed, data_digest=digest, started=started, ended=ended)

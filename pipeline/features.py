@@ -23,6 +23,7 @@ def cache(p: Params, out: Path) -> None:
     from actrec.store.cas import open_store
     from actrec.training.device import launch
     from actrec.training.extract import cache_features
+    from actrec.training.feature_report import say_health
     from pipeline.model import checkpoint_of, fresh_model, identity_of, inputs_of
 
     fabric = launch(device=p.compute.device, threads=p.compute.threads, precision=p.features.precision)
@@ -41,6 +42,7 @@ def cache(p: Params, out: Path) -> None:
             fabric=fabric,
             store=store,
         )
+    say_health(inputs.with_features(out, identity))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from actrec.store.closure import code_version
 from actrec.store.features import feature_identity
 from actrec.training.checkpoint import Checkpoint
 from actrec.training.data import Inputs, open_inputs
+from actrec.training.sources import Source
 from pipeline import paths
 
 
@@ -53,7 +54,7 @@ def identity_of(p: Params, about: Checkpoint, inputs: Inputs) -> dict[str, Any]:
         weights_sha256=about.weights_sha256,
         specs=inputs.specs,
         features=plain(p.features),
-        compute=plain(p.compute),
+        compute=plain(p.compute, without=["compile"]),
         seed=p.seed,
     )
 
@@ -63,6 +64,12 @@ def inputs_for(p: Params, about: Checkpoint, inputs: Inputs) -> Inputs:
     if not p.features.enabled:
         return inputs
     return inputs.with_features(paths.features(p.data.name), identity_of(p, about, inputs))
+
+
+def sources_of(p: Params, about: Checkpoint, inputs: Inputs) -> tuple[Source, Source]:
+    """Return the clips that are learned from, and those that choose the epoch."""
+    view = {"backbones": about.model["backbones"], "augment": plain(p.train.augment), "seed": p.seed}
+    return inputs.source("train", **view), inputs.source("val", **view)
 
 
 def checkpoint_of(p: Params, model: Recogniser, inputs: Inputs) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""Stage train: fit the model on the train split, choose the epoch on val; a killed run goes on where it stopped."""
+"""Stage train: fit the model on train, choose epoch or C on val; a killed run goes on where it stopped."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +21,15 @@ def fit(p: Params) -> None:
     """Train, from where an interrupted run of the same experiment stopped; the first of several processes writes."""
     from actrec.store.cas import open_store
     from actrec.store.files import write_atomic
+    from actrec.training.announce import start_text
     from actrec.training.board import board
     from actrec.training.checkpoint import save_model
     from actrec.training.device import launch
     from actrec.training.fit import Run
-    from actrec.training.history import dump_history, epoch_printer
+    from actrec.training.history import dump_history, epoch_printer, fit_printer
     from actrec.training.settings import Settings
-    from pipeline.model import checkpoint_of, fresh_model, inputs_for, inputs_of, run_key
+    from actrec.training.svm import SvmRun
+    from pipeline.model import checkpoint_of, fresh_model, inputs_for, inputs_of, run_key, sources_of
 
     t, c = p.train, p.compute
     fabric = launch(device=c.device, threads=c.threads, precision=t.precision, devices=t.devices)
@@ -35,16 +37,17 @@ def fit(p: Params) -> None:
     model = fresh_model(p, inputs)
     about = checkpoint_of(p, model, inputs)
     inputs = inputs_for(p, about, inputs)
-    view = {"backbones": about.model["backbones"], "augment": plain(t.augment), "seed": p.seed}
-    sources = [inputs.source(split, **view) for split in ("train", "val")]
     settings = Settings(**plain(t, without=["augment", "precision", "devices", "tensorboard"]))
     task = {"heads": about.model["heads"], "classes": about.classes, "seed": p.seed, "settings": settings}
-    show, board_of = epoch_printer(t.select_on, settings.total_epochs), paths.RESULTS / "tensorboard"
-    with open_store(near=paths.MODELS) as store, board(board_of, enabled=t.tensorboard and is_first) as write:
+    tensorboard = board(paths.RESULTS / "tensorboard", enabled=t.tensorboard and is_first)
+    with open_store(near=paths.MODELS) as store, tensorboard as write:
         state = fabric.broadcast(store.unfinished(run_key(p, about, inputs, device=str(fabric.device))))
-        said = "going on with an interrupted run" if state.exists() else "starting"
-        say(f"train: {said} on {f'{t.devices} x ' if t.devices > 1 else ''}{fabric.device}")
-        training = Run(model, *sources, **task, fabric=fabric, checkpoint=state)
+        say(start_text(plain(p), inputs.manifest, goes_on=state.exists(), device=str(fabric.device)))
+        if all(head.kind == "svm" for head in p.model.heads.values()):
+            training, show = SvmRun(model, inputs, **task, fabric=fabric), fit_printer(t.select_on)
+        else:
+            sources, show = sources_of(p, about, inputs), epoch_printer(t.select_on, settings.total_epochs)
+            training = Run(model, *sources, **task, fabric=fabric, checkpoint=state, compiled=c.compile)
         fitted = training.fit(lambda row: (show(row), write(training.state.history)))
         if is_first:
             save_model(paths.MODELS / "best.pt", replace(about, epoch=fitted.best_epoch), fitted.best)

@@ -288,13 +288,41 @@ def test_the_schema_is_that_of_the_editors(project):
 
 def test_help_names_every_command():
     stdout, _ = call("--help")
-    assert all(name in stdout for name in ("recipe", "cache", "predict", "schema"))
+    names = ("recipe", "cache", "predict", "sweep", "compare", "images", "export", "schema")
+    assert all(f" {name} " in stdout for name in names)
     result = CliRunner().invoke(app, [])
     assert "Usage" in result.output and result.exit_code == 2
 
 
+@pytest.mark.parametrize("name", ["sweep", "compare", "images", "export"])
+def test_help_has_two_examples(name):
+    stdout = " ".join(call(name, "--help")[0].split())
+    examples = stdout.partition("Examples:")[2].partition("╭")[0]
+    assert examples.count(f"actrec {name}") == 2 and " · " in examples
+
+
+def test_pictures_are_imported(project, monkeypatch):
+    asked = []
+    counts = {"train": 1200, "test": 8}
+    monkeypatch.setattr("actrec.hub_images.import_images", lambda *own, **named: asked.append((own, named)) or counts)
+    stdout, stderr = call("images", "a/b", "--to", "new", "--revision", "0" * 40, "--split", "train", "--split", "test")
+    columns = {"image_column": "image", "label_column": "label"}
+    named = {"revision": "0" * 40, "splits": ["train", "test"], **columns}
+    assert asked == [(("a/b", Path("new")), named)]
+    assert [line.split() for line in stdout.splitlines()] == [["train", "1,200", "pictures"], ["test", "8", "pictures"]]
+    assert "data.root: new" in stderr
+
+
+def test_a_support_vector_machine_is_exported(project, monkeypatch):
+    asked = []
+    monkeypatch.setattr("actrec.export.export_svm", lambda *own: asked.append(own) or ("class",))
+    assert call("export", "--to", "svm.skops") == ("", "svm.skops: class. Read it by: skops.io.load('svm.skops')\n")
+    call("export", "--to", "b.skops", "--checkpoint", "old/best.pt")
+    assert asked == [(Path("models/best.pt"), Path("svm.skops")), (Path("old/best.pt"), Path("b.skops"))]
+
+
 @pytest.mark.parametrize(
-    ("name", "expected"), [("nowhere.mp4", "no such file or folder"), ("", "no video or sound in it")]
+    ("name", "expected"), [("nowhere.mp4", "no such file or folder"), ("", "no video, sound or image in it")]
 )
 def test_predict_needs_something_to_look_at(project, name, expected):
     with pytest.raises(UserError, match=expected):

@@ -5,15 +5,19 @@ import io
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from actrec.cli import app
 from actrec.errors import UserError
-from actrec.media.clip import ClipSpec
+from actrec.media.clip import ClipSpec, read_clip
+from actrec.media.probe import probe
 from actrec.models.recogniser import build
 from actrec.predict import find_media, predict_to_csv
 from actrec.training import windows
-from actrec.training.checkpoint import Checkpoint, save_model
+from actrec.training.checkpoint import Checkpoint, load_model, save_model
+from actrec.training.views import plain_view
 
 COLUMNS = ["video", "start_s", "end_s", "head", "label", "prob", "top3", "status"]
 BACKBONE = {"kind": "small3d", "width": 4, "weights": {"kind": "none"}, "frozen": False, "input_px": 16}
@@ -26,25 +30,45 @@ def few_workers(monkeypatch):
     monkeypatch.setenv("ACTREC_WORKERS", "1")
 
 
-@pytest.fixture
-def checkpoint(tmp_path) -> Path:
+def write_checkpoint(path, *, clip_frames=4, clips_per_video=2, typical_s=0.4) -> Path:
     about = Checkpoint(
         model={"backbones": {"rgb": BACKBONE}, "neck": {"kind": "mean"}, "heads": HEADS},
         classes=CLASSES,
         multi_label=(),
-        clip_spec=ClipSpec(clip_frames=4, clips_per_video=2, frame_stride=None, size_px=20, resize="crop"),
+        clip_spec=ClipSpec(clip_frames, clips_per_video, frame_stride=None, size_px=20, resize="crop"),
         sound_spec=None,
         layout="",
         parents=(),
-        typical_s=0.4,
+        typical_s=typical_s,
         weights_sha256={"rgb": ""},
         channels_last=False,
         seed=0,
         epoch=1,
     )
-    model = build(about.model, classes=CLASSES, multi_label=(), clip_frames=4, channels_last=False, seed=0)
-    save_model(tmp_path / "best.pt", about, model.state_dict())
-    return tmp_path / "best.pt"
+    model = build(about.model, classes=CLASSES, multi_label=(), clip_frames=clip_frames, channels_last=False, seed=0)
+    save_model(path, about, model.state_dict())
+    return path
+
+
+@pytest.fixture
+def checkpoint(tmp_path) -> Path:
+    """A model of videos."""
+    return write_checkpoint(tmp_path / "best.pt")
+
+
+@pytest.fixture
+def of_images(tmp_path) -> Path:
+    """A model of images: clips of one frame, which take no time."""
+    return write_checkpoint(tmp_path / "images.pt", clip_frames=1, clips_per_video=1, typical_s=0.0)
+
+
+def draw(path, **options):
+    """Write a picture of 30 x 20 pixels, red on its left, blue on its right."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.new("RGB", (30, 20), (200, 0, 0))
+    picture.paste((0, 0, 255), (15, 0, 30, 20))
+    picture.save(path, **options)
+    return path
 
 
 def table(text):
@@ -117,6 +141,89 @@ def test_videos_are_found_by_extension_at_any_depth(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     assert find_media(tmp_path) == sorted(tmp_path / name for name in names)
     assert find_media(tmp_path / "a/readme.md") == [tmp_path / "a/readme.md"]  # named: tried, whatever its name
+
+
+def test_images_are_found_where_they_are_asked_for(tmp_path):
+    names = ["a.JPG", "b.jpeg", "b/c.png", "d.tif", "e.webp", "f.mp4", "g.wav"]
+    for name in [*names, "h.txt"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_media(tmp_path, images=True) == sorted(tmp_path / name for name in names)
+    assert find_media(tmp_path) == [tmp_path / "f.mp4", tmp_path / "g.wav"]
+
+
+# --- images -------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_is_one_row_a_head_without_times(tmp_path, of_images):
+    path = draw(tmp_path / "a.png")
+    text, num_bad = predict_to_csv(path, checkpoint=of_images, window_s=None)
+    rows = table(text)
+    assert num_bad == 0 and [(row["video"], row["head"], row["status"]) for row in rows] == [
+        (str(path), "action", "ok"),
+        (str(path), "who", "ok"),
+    ]
+    assert {(row["start_s"], row["end_s"]) for row in rows} == {("", "")}
+    assert predict_to_csv(path, checkpoint=of_images, window_s=2.0) == (text, 0)
+    model, about = load_model(of_images)
+    assert about.clip_spec is not None
+    frames = read_clip(path, probe(path), about.clip_spec)  # (1, 1, 20, 20, 3): columns 5 to 24
+    batch = {"rgb": plain_view(frames, input_px=16), "present": {"rgb": torch.ones(1, dtype=torch.bool)}}
+    with torch.inference_mode():
+        probs = model(batch)["action"].softmax(dim=1)[0]
+    assert rows[0]["label"] == CLASSES["action"][int(probs.argmax())]
+    assert float(rows[0]["prob"]) == pytest.approx(float(probs.max()), abs=1e-4)
+
+
+def test_which_way_an_image_is_stored_does_not_matter(tmp_path, of_images):
+    upright = draw(tmp_path / "a.png")
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned by a quarter, clockwise
+    with Image.open(upright) as picture:
+        picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "b.png", exif=exif)
+    first, second = (
+        table(predict_to_csv(path, checkpoint=of_images, window_s=None)[0]) for path in (upright, tmp_path / "b.png")
+    )
+    assert [row["top3"] for row in first] == [row["top3"] for row in second]
+
+
+def test_a_folder_of_images_with_bad_ones(tmp_path, of_images, make_clip, monkeypatch):
+    folder = tmp_path / "pictures"
+    good = [draw(folder / "deep/b é.JPG", format="JPEG"), draw(folder / "c.tif")]
+    (folder / "a.jpg").write_bytes(good[0].read_bytes()[:300])
+    make_clip(folder / "d.mp4", 3).rename(folder / "d.png")  # a video by its first bytes
+    make_clip(folder / "film.mp4", 3)
+    (folder / "notes.txt").touch()
+    found = predict_to_csv(folder, checkpoint=of_images, window_s=None)
+    rows = [(Path(row["video"]).name, row["status"]) for row in table(found[0])]
+    assert [name for name, _ in rows] == ["a.jpg", "c.tif", "c.tif", "d.png", "b é.JPG", "b é.JPG"]
+    assert rows[0][1].startswith("truncated: ")
+    assert rows[3][1] == "no_image: a video (mp4), and this model was trained on images"
+    assert [status for _, status in rows].count("ok") == 4 and found[1] == 2
+    monkeypatch.setenv("ACTREC_WORKERS", "2")
+    assert predict_to_csv(folder, checkpoint=of_images, window_s=None) == found
+
+
+def test_a_model_of_another_kind_says_so(tmp_path, checkpoint, of_images, make_clip):
+    film, picture = make_clip(tmp_path / "films/a.mp4", 3), draw(tmp_path / "pictures/a.png")
+    with pytest.raises(UserError, match=r"a\.png: no_video: a picture \(png\), .* trained on videos\..*--checkpoint"):
+        predict_to_csv(picture, checkpoint=checkpoint, window_s=None)
+    with pytest.raises(UserError, match=r"a\.mp4: no_image: a video \(mp4\), .* trained on images\..*--checkpoint"):
+        predict_to_csv(film, checkpoint=of_images, window_s=None)
+    with pytest.raises(UserError, match=r"pictures: this model was trained on videos, .* only \.png"):
+        predict_to_csv(picture.parent, checkpoint=checkpoint, window_s=None)
+    with pytest.raises(UserError, match=r"films: this model was trained on images, .* only \.mp4"):
+        predict_to_csv(film.parent, checkpoint=of_images, window_s=None)
+
+
+def test_a_model_of_single_frames_of_videos_is_none_of_images(tmp_path, make_clip):
+    path = write_checkpoint(tmp_path / "frames.pt", clip_frames=1, typical_s=0.4)
+    assert table(predict_to_csv(make_clip(tmp_path / "a.mp4"), checkpoint=path, window_s=None)[0])[0]["status"] == "ok"
+    with pytest.raises(UserError, match="trained on videos"):
+        predict_to_csv(draw(tmp_path / "a.png"), checkpoint=path, window_s=None)
+
+
+# --- faults -------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_to_look_at(tmp_path):

@@ -10,6 +10,7 @@ CI = ".ci/run"
 CHECKOUT = "tests/e2e/checkout.py"
 EXPERIMENTS = "tests/e2e/test_experiments.py"
 RECIPES = "tests/e2e/test_recipes_run.py"
+SWEEPS = "tests/e2e/test_sweeps.py"
 # Command: the file that runs it, and how it is written there, if otherwise.
 RUN_BY = {
     "make repro": (CI, ""),
@@ -24,6 +25,10 @@ RUN_BY = {
     "actrec recipe --list": (RECIPES, '"actrec", "recipe", "--list"'),
     "actrec recipe folder": (RECIPES, '"actrec", "recipe", recipe'),
     "actrec recipe linear-probe": (RECIPES, '"actrec", "recipe", recipe'),
+    "actrec recipe relation-demo": (RECIPES, '"actrec", "recipe", recipe'),
+    "actrec recipe images-demo": (RECIPES, '"actrec", "recipe", recipe'),
+    "actrec sweep optimiser-demo --dry-run": (SWEEPS, '"sweep", "optimiser-demo", "--dry-run"'),
+    "actrec compare": (SWEEPS, '"actrec", "compare"'),
     "actrec recipe sound": (RECIPES, '"actrec", "recipe", recipe'),
     "actrec recipe rgbpose-demo": (RECIPES, '"actrec", "recipe", recipe'),
     "actrec recipe wildlife-demo": (RECIPES, '"actrec", "recipe", recipe'),

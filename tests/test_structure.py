@@ -30,7 +30,10 @@ def named(path):
 
 # From the door inwards. A package imports those of later rows, and those named beside it.
 LAYERS = [
-    ("pipeline", "cli", "recipes", "predict", "fuse", "skeletons", "__main__"),
+    (
+        *("pipeline", "cli", "recipes", "predict", "fuse", "skeletons", "__main__"),
+        *("sweep", "compare", "export", "hub_images", "hub_sources"),
+    ),
     ("explain",),
     ("training", "report", "demo"),
     ("models", "store"),
@@ -38,11 +41,13 @@ LAYERS = [
 ]
 BESIDE = {
     "__main__": {"cli"},
-    "cli": {"recipes", "predict", "fuse", "skeletons"},
+    "cli": {"recipes", "predict", "fuse", "skeletons", "sweep", "compare", "export", "hub_images"},
+    "sweep": {"compare"},
+    "hub_images": {"hub_sources"},
     "skeletons": {"predict"},
     "data": {"media"},  # a manifest row holds what the header says
 }
-AT_THE_DOOR = {"pipeline", "cli", "recipes"}
+AT_THE_DOOR = {"pipeline", "cli", "recipes", "sweep"}
 ANYONE = {"errors", "console", "outputs"}
 
 

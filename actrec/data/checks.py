@@ -28,7 +28,9 @@ GROUP_TWICE = Kind(
     "a group in two splits, so that scores would be too high", "Move all its rows to one, or leave the split empty."
 )
 SAMPLE_TWICE = Kind("a sample in two splits, though it is judged as one", "Move all its rows to one.")
-BYTES_TWICE = Kind("files with the same bytes in two splits", "Remove the copies, or move them to one split.")
+BYTES_TWICE = Kind(
+    "files with the same bytes in two splits", "Remove the copies, or move all rows of such a file to one split."
+)
 SKELETON_TWICE = Kind("skeletons that are the same in two splits", "Remove the copies, or move them to one split.")
 UNSEEN = Kind("a label that no clip of train has", "Move some of its clips to train, or remove it.")
 EMPTY_SPLIT = Kind(
@@ -195,8 +197,11 @@ def _where_they_are(missing: Sequence[Row], root: Path) -> str:
 def _check_ids(rows: Sequence[Row], problems: Problems) -> None:
     seen: dict[str, Row] = {}
     for row in rows:
-        if fault := id_fault(row.clip_id):
-            problems.add(BAD_ID, row.where, f"{row.clip_id!r}: {fault}")
+        # The crops of a picture are kept under its path, those of a clip under its id.
+        for name in (row.clip_id, row.path) if row.people else (row.clip_id,):
+            if fault := id_fault(name):
+                problems.add(BAD_ID, row.where, f"{name!r}: {fault}")
+                break
         # Ids become file names, and some file systems hold these for the same.
         key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", row.clip_id).casefold())
         first = seen.setdefault(key, row)

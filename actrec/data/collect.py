@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from actrec.data.checks import check_labels, check_splits_filled
 from actrec.data.manifest import SPLITS, Clip, Manifest, Media, Split, classes_of
+from actrec.data.people import box_fault
 from actrec.data.problems import Kind, Problems
 from actrec.data.quarantine import Quarantined
 from actrec.data.rows import Row
@@ -88,7 +89,7 @@ def set_aside(
             sound = Sound(row.path, file) if facts.has_audio else beside.get(row.path)
             broken = _fault_of_sound(row, sound, media)
             bad += [broken] if broken else []
-            if not broken or media == "video":
+            if not broken or media != "sound":
                 usable.append(Usable(row, file, facts, None if broken else sound, skeletons.get(row.clip_id)))
     return usable, bad
 
@@ -117,11 +118,24 @@ def set_aside_skeletons(
 
 
 def _fault(row: Row, facts: MediaFacts, media: Media) -> Quarantined | None:
+    if facts.is_still != (media == "image"):
+        reason = "no_video" if facts.is_still else "no_image"
+        return Quarantined(row.clip_id, STAGE, reason, row.path, f"a {facts.kind} ({facts.container})")
     if facts.duration_s and (row.start_s or 0) >= facts.duration_s:
         message = f"starts at {row.start_s:g} s, the file ends at {facts.duration_s:g} s"
         return Quarantined(row.clip_id, STAGE, "too_short", row.path, message)
     if media == "video" and not facts.has_video:
         return Quarantined(row.clip_id, STAGE, "no_video", row.path, "the file has sound alone")
+    return _fault_of_people(row, facts)
+
+
+def _fault_of_people(row: Row, facts: MediaFacts) -> Quarantined | None:
+    if row.people is None:
+        return None
+    width_px, height_px = facts.upright_px
+    for box in row.people.boxes:
+        if fault := box_fault(box, width_px=width_px, height_px=height_px, wraps=row.people.wraps):
+            return Quarantined(row.clip_id, STAGE, fault[0], row.path, fault[1])
     return None
 
 
@@ -203,6 +217,7 @@ def _clip(usable: Usable, split: Split) -> Clip:
         skeleton_path=skeleton.path if skeleton else "",
         skeleton_name=skeleton.name if skeleton else "",
         skeleton_sha256=skeleton.file_sha256 if skeleton else "",
+        people=row.people,
     )
 
 

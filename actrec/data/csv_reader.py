@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from actrec.data.manifest import Split, join_names
+from actrec.data.people_columns import PeopleColumns, count_persons, people_id, read_people
 from actrec.data.problems import Kind, Problems
 from actrec.data.rows import (
     NO_GROUP,
@@ -40,7 +41,8 @@ class Columns:
     """Which column holds what; None where there is no such column. `heads` maps head to column.
 
     Where there is no column of groups, or of samples, a regular expression may find them in the path, see `found_in`.
-    `multi_label` maps the heads whose cells hold several class names to what stands between these.
+    `multi_label` maps the heads whose cells hold several class names to what stands between these. `people`: rows are
+    about certain people of a picture.
     """
 
     path: str
@@ -54,11 +56,13 @@ class Columns:
     multi_label: Mapping[str, str] = field(default_factory=dict)
     start_s: str | None = None
     end_s: str | None = None
+    people: PeopleColumns | None = None
 
     def named(self) -> list[str]:
         """Return the names of all columns that are read."""
         others = (self.id, self.split, self.group, self.sample, self.start_s, self.end_s)
-        return [self.path, *self.heads.values(), *(name for name in others if name is not None)]
+        people = self.people.named() if self.people else []
+        return [self.path, *self.heads.values(), *(name for name in others if name is not None), *people]
 
 
 def read_tables(
@@ -76,13 +80,14 @@ def read_tables(
         UserError: from `read_csv`.
     """
     if isinstance(file, str):
-        return read_csv(root / file, columns=columns, problems=problems)
-    return [
+        return count_persons(read_csv(root / file, columns=columns, problems=problems), problems)
+    rows = [
         replace(row, split=split)
         for split, name in file.items()
         if name is not None
         for row in read_csv(root / name, columns=columns, problems=problems, name=name)
     ]
+    return count_persons(rows, problems)
 
 
 def read_csv(file: Path, *, columns: Columns, problems: Problems, name: str = "") -> list[Row]:
@@ -157,7 +162,8 @@ def _row(where: str, cells: dict[str, str], columns: Columns, problems: Problems
     path = plain_path(cell(columns.path))
     labels = _labels(where, cells, columns, problems)
     start_s, end_s, times_fit = _part(where, cell(columns.start_s), cell(columns.end_s), problems)
-    clip_id = cell(columns.id) if columns.id else id_of_part(path, start_s, end_s)
+    people, names, people_fit = read_people(where, cells, columns.people, problems)
+    clip_id = cell(columns.id) if columns.id else id_of_part(path, start_s, end_s) + people_id(people, names)
     if not path:
         problems.add(NO_PATH, where)
     if not labels:
@@ -165,14 +171,14 @@ def _row(where: str, cells: dict[str, str], columns: Columns, problems: Problems
     if not clip_id and columns.id:
         problems.add(NO_ID, where, path)
     split, split_fits = _split(where, cell(columns.split), problems)
-    if not (path and labels and clip_id and times_fit and split_fits):
+    if not (path and labels and clip_id and times_fit and split_fits and people_fit):
         return None
     group, sample = cell(columns.group), cell(columns.sample)
     if columns.group_regex is not None and not columns.group:
         group = _in_path(where, path, columns.group_regex, NO_GROUP, problems)
     if columns.sample_regex is not None and not columns.sample:
         sample = _in_path(where, path, columns.sample_regex, NO_SAMPLE, problems)
-    return Row(where, clip_id, path, labels, split, group, start_s, end_s, sample)
+    return Row(where, clip_id, path, labels, split, group, start_s, end_s, sample, people, names)
 
 
 def _labels(where: str, cells: Mapping[str, str], columns: Columns, problems: Problems) -> dict[str, str]:

@@ -3,13 +3,13 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from actrec.console import say
-from actrec.data.manifest import Media
+from actrec.data.manifest import Media, Split
 from actrec.data.problems import Kind, Problems
-from actrec.data.rows import NO_GROUP, UNKNOWN_SPLIT, Row, check_regex, found_in, plain_path, split_named
+from actrec.data.rows import NO_GROUP, Row, check_regex, found_in, plain_path
 from actrec.data.sounds import SOUND_SUFFIXES
 from actrec.errors import UserError
 
@@ -17,50 +17,88 @@ OUTSIDE_CLASS = Kind("a file that is in no class folder", "Move it into the fold
 LINKED_FOLDER = Kind("a linked folder", "Links to folders are not followed: move the folder itself below data.root.")
 
 _VIDEO = re.compile(r".*\.(3g2|3gp|asf|avi|flv|gif|m2ts|m4v|mkv|mov|mp4|mpe?g|mts|ogv|ts|vob|webm|wmv)", re.I)
+_IMAGE = re.compile(r".*\.(avif|bmp|hei[cf]|jfif|jpe?g|png|tiff?|webp)", re.I)
 _SOUND = re.compile(r".*\.(flac|m4a|mka|mp3|oga|ogg|opus|wav|wma)", re.I)
 
 
 def read_folders(
-    root: Path, *, media: Media, head: str, splits: bool, group_regex: str | None, problems: Problems
+    root: Path,
+    *,
+    media: Media,
+    head: str,
+    splits: Mapping[Split, str | None] | None,
+    group_regex: str | None,
+    problems: Problems,
 ) -> list[Row]:
-    """Return a row for each video below `root`, or for each video and each sound, sorted by path.
+    """Return a row for each video below `root`, or for each image, or for each video and each sound, sorted by path.
 
     Files are taken by their extension, in any case; others are counted in a note, hidden ones passed over. A sound
-    beside a video of the same name belongs to that (see `sounds_beside`), and is no clip of its own.
+    beside a video or an image of the same name belongs to that (see `sounds_beside`), and is no clip of its own.
 
     Args:
         root: The data root.
-        media: Whether sounds are clips.
+        media: What is a clip: videos, images, or sounds and videos.
         head: The head that the folders label.
-        splits: Whether the folders below `root` are splits, with the class folders inside them.
+        splits: The folder below `root` that each split is, with the class folders inside; None for a split without
+            one. Other folders are named in a note. None: the folders below `root` are the classes.
         group_regex: Searched in the path below the root for the clip's group, see `found_in`.
         problems: Receives what cannot be used; it is not in the result.
 
     Raises:
-        UserError: if there is no such file, or the expression is not one with a group.
+        UserError: if there is no such file or folder, two splits are one folder, or the expression is not one with a
+            group.
     """
     check_regex("data.reader.group_regex", group_regex)
-    class_level = 1 if splits else 0
-    paths = sorted(files_below(root, problems))
-    stems = {PurePosixPath(path).with_suffix("") for path in paths if _VIDEO.fullmatch(path)}
+    folders = _split_folders(root, splits) if splits else {"": None}
+    below = {f"{folder}{path}": folder for folder in folders for path in files_below(root / folder, problems)}
+    seen = _IMAGE if media == "image" else _VIDEO
+    stems = {PurePosixPath(path).with_suffix("") for path in below if seen.fullmatch(path)}
     rows, skipped = [], Counter()
-    for path in paths:
+    for path, folder in sorted(below.items()):
         name = PurePosixPath(path)
         if name.suffix.casefold() in SOUND_SUFFIXES and name.with_suffix("") in stems:
             continue
-        if not (_VIDEO.fullmatch(path) or (media == "sound" and _SOUND.fullmatch(path))):
+        if not (seen.fullmatch(path) or (media == "sound" and _SOUND.fullmatch(path))):
             skipped[name.suffix.casefold() or "no extension"] += 1
-        elif row := _row(path, head, class_level, group_regex, problems):
+        elif row := _row(path, folder, folders[folder], head, group_regex, problems):
             rows.append(row)
-    wanted = "video" if media == "video" else "sound or video"
+    wanted = "sound or video" if media == "sound" else media
     if skipped:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(skipped.items()))
         say(f"{root}: passed over {skipped.total()} files that are no {wanted} by their names ({kinds})")
     if not rows:
         problems.stop_if_any()
-        layout = "<train|val|test>/<class>/<video>" if splits else "<class>/<video>"
+        layout = f"<train|val|test>/<class>/<{media}>" if splits else f"<class>/<{media}>"
         raise UserError(f"{root}: found no {wanted}. Expected {layout} below data.root; data.reader.splits says which.")
     return rows
+
+
+def _split_folders(root: Path, splits: Mapping[Split, str | None]) -> dict[str, Split | None]:
+    """Return the split that each folder is, by the folder's path with a slash after it; name the others in a note."""
+    there = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    folders: dict[str, Split | None] = {}
+    for split, name in splits.items():
+        if name is None:
+            continue
+        setting, folder = f"data.reader.splits.{split} is '{name}'", f"{plain_path(name)}/"
+        if not _is_below(root, folder):
+            has = ", ".join(there) or "none"
+            raise UserError(f"{setting}: no such folder below {root}, which has {has}. null: the split has no folder.")
+        if twin := next(
+            (s for other, s in folders.items() if folder.startswith(other) or other.startswith(folder)), ""
+        ):
+            raise UserError(f"{setting}: these are clips of {twin} already. Give each split its own folder, or null.")
+        folders[folder] = split
+    others = [name for name in there if not any(folder.startswith(f"{name}/") for folder in folders)]
+    if others:
+        say(f"{root}: passed over {', '.join(others[:10])}{' …' if len(others) > 10 else ''}: no data.reader.splits")
+    return folders
+
+
+def _is_below(root: Path, folder: str) -> bool:
+    real = (root / folder).resolve()
+    is_plain = folder != "/" and ".." not in folder.split("/")
+    return is_plain and real.is_dir() and real.is_relative_to(root.resolve())
 
 
 def videos_below(root: Path, folder: str, problems: Problems) -> list[str]:
@@ -86,17 +124,21 @@ def files_below(root: Path, problems: Problems) -> Iterator[str]:
         yield from ((below / name).as_posix() for name in files if not name.startswith("."))
 
 
-def _row(path: str, head: str, class_level: int, group_regex: str | None, problems: Problems) -> Row | None:
-    parts = path.split("/")
-    if len(parts) < class_level + 2:
+def images_below(root: Path, folder: str, problems: Problems) -> list[str]:
+    """Return the path below `root` of each file in a folder, or in folders of that, that is an image by its name."""
+    found = sorted(files_below(root / folder, problems))
+    return [f"{folder}/{path}" for path in found if _IMAGE.fullmatch(path)]
+
+
+def _row(
+    path: str, folder: str, split: Split | None, head: str, group_regex: str | None, problems: Problems
+) -> Row | None:
+    name, _, rest = path.removeprefix(folder).partition("/")
+    if not rest:
         problems.add(OUTSIDE_CLASS, path)
-        return None
-    split = split_named(parts[0]) if class_level else None
-    if class_level and split is None:
-        problems.add(UNKNOWN_SPLIT, path, f"folder '{parts[0]}'")
         return None
     group = "" if group_regex is None else found_in(path, group_regex)
     if group_regex is not None and not group:
         problems.add(NO_GROUP, path)
         return None
-    return Row(path, path, path, {head: parts[class_level]}, split, group)
+    return Row(path, path, path, {head: name}, split, group)

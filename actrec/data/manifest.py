@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from actrec.data.people import People
 from actrec.errors import UserError
 from actrec.media.facts import MediaFacts
 
 Split = Literal["train", "val", "test"]
-Media = Literal["video", "sound", "skeleton"]
+Media = Literal["video", "image", "sound", "skeleton"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 LABEL_PREFIX, LABELS_PREFIX = "label:", "labels:"
 _BETWEEN_NAMES = "|"
@@ -20,7 +21,7 @@ _BETWEEN_NAMES = "|"
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What one label describes: a media file, or the part of it in [start_s, end_s).
+    """What one label describes: a media file, or the part of it in [start_s, end_s); a picture is one of one frame.
 
     `path` is relative to the data root, with forward slashes. `start_s` and `end_s` are None for the whole file.
     `group` is who or where was filmed: "" if unknown. `labels` maps head to class name; a head may be missing. Of a
@@ -32,6 +33,7 @@ class Clip:
     `skeleton_path` is the file that its skeleton is in, relative to the data root, and `skeleton_name` its name there;
     "" if there is none. `skeleton_sha256` is that file's. A clip that is nothing but a skeleton has empty `facts`, and
     `path`, `sha256` and `size_bytes` are those of the skeleton: two that are the same have equal ones.
+    `people` are those whom the clip is about, None for all who are in it.
     """
 
     clip_id: str
@@ -50,6 +52,7 @@ class Clip:
     skeleton_path: str = ""
     skeleton_name: str = ""
     skeleton_sha256: str = ""
+    people: People | None = None
 
     @property
     def duration_s(self) -> float:
@@ -130,11 +133,12 @@ def dump(manifest: Manifest) -> str:
     writer = csv.writer(out, lineterminator="\n")
     prefixes = [LABELS_PREFIX if head in manifest.multi_label else LABEL_PREFIX for head in manifest.heads]
     names = [prefix + head for prefix, head in zip(prefixes, manifest.heads, strict=True)]
-    writer.writerow([*_CLIP_COLUMNS, *names, *_FACT_TYPES])
+    writer.writerow([*_CLIP_COLUMNS, "people", *names, *_FACT_TYPES])
     for clip in manifest.clips:
         own = ["" if (value := getattr(clip, name)) is None else value for name in _CLIP_COLUMNS]
         labels = [clip.labels.get(head, "") for head in manifest.heads]
-        writer.writerow([*own, *labels, *(getattr(clip.facts, name) for name in _FACT_TYPES)])
+        people = clip.people.dump() if clip.people else ""
+        writer.writerow([*own, people, *labels, *(getattr(clip.facts, name) for name in _FACT_TYPES)])
     return out.getvalue()
 
 
@@ -142,7 +146,7 @@ def load_manifest(path: Path | str) -> Manifest:
     """Return the manifest that `ingest` wrote.
 
     Raises:
-        UserError: if there is none at `path`.
+        UserError: if there is none at `path`, or an earlier version wrote it.
     """
     path = Path(path)
     try:
@@ -150,7 +154,9 @@ def load_manifest(path: Path | str) -> Manifest:
             rows = list(csv.reader(file))
     except FileNotFoundError:
         raise UserError(f"{path}: no manifest yet. Make it: dvc repro ingest") from None
-    header, *body = rows
+    header, *body = rows or [[]]
+    if missing := [name for name in (*_CLIP_COLUMNS, "people", *_FACT_TYPES) if name not in header]:
+        raise UserError(f"{path}: of an earlier version, without {', '.join(missing)}. Make it again: dvc repro ingest")
     columns = {name.partition(":")[2]: name for name in header if name.startswith((LABEL_PREFIX, LABELS_PREFIX))}
     clips = tuple(_parse(dict(zip(header, row, strict=True)), columns) for row in body)
     multi_label = frozenset(head for head, name in columns.items() if name.startswith(LABELS_PREFIX))
@@ -178,4 +184,5 @@ def _parse(row: dict[str, str], label_columns: Mapping[str, str]) -> Clip:
         skeleton_path=row["skeleton_path"],
         skeleton_name=row["skeleton_name"],
         skeleton_sha256=row["skeleton_sha256"],
+        people=People.parse(row["people"]),
     )

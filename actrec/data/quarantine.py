@@ -17,9 +17,11 @@ _SHOWN = 5
 class Quarantined:
     """One clip that a stage set aside, or whose sound or skeleton it cannot use; `path` is that of the file at fault.
 
-    `reason` is a code: not_media, playlist, empty, no_video, no_audio, unreadable, truncated, frame_mismatch,
-    too_short, decoder_error, decoder_crash, decoder_timeout, out_of_memory; no_skeleton, and those of `actrec.pose`.
-    `message` is the decoder's own, shortened.
+    `reason` is a code: not_media, playlist, empty, no_video, no_image, no_audio, unreadable, truncated, too_large,
+    frame_mismatch, too_short, decoder_error, decoder_crash, decoder_timeout, out_of_memory; no_skeleton, and those of
+    `actrec.pose`; of a pair of people unknown_person (no box says where one of them is), swapped_corners (the second
+    corner is left of or above the first), empty_box (less than a pixel wide or high), box_outside (less than a pixel of
+    it is in the picture, or more than a panorama). `message` is the decoder's own, shortened.
     """
 
     clip_id: str

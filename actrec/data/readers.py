@@ -7,14 +7,17 @@ from typing import Any
 
 from actrec.data.csv_reader import Columns, read_tables
 from actrec.data.folder_reader import read_folders, videos_below
+from actrec.data.jrdb_reader import read_jrdb
 from actrec.data.list_reader import read_lists
 from actrec.data.manifest import Media
 from actrec.data.ntu_reader import ntu_name, read_names, read_ntu
+from actrec.data.people_columns import PeopleColumns
 from actrec.data.problems import Problems
 from actrec.data.public_sets import class_names, ntu_without_skeleton
 from actrec.data.rows import Row
 from actrec.data.skeleton_index import SkeletonIndex
 from actrec.data.skeleton_reader import read_skeleton_rows
+from actrec.data.tiny_imagenet_reader import read_tiny_imagenet
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,18 @@ def read_index(
         UserError: if there is nothing that could be read.
     """
     match reader:
-        case {"kind": "csv", "file": file, **columns}:
-            rows = read_tables(root, file=file, columns=Columns(**columns), problems=problems)
+        case {"kind": "csv", "file": file, "people": people, **columns}:
+            about = PeopleColumns.of(people) if people else None
+            rows = read_tables(root, file=file, columns=Columns(**columns, people=about), problems=problems)
             return Index(rows, tuple(columns["heads"]), frozenset(columns["multi_label"]))
         case {"kind": "folder", "head": head, **layout}:
             return Index(read_folders(root, media=media, head=head, problems=problems, **layout), (head,))
         case {"kind": "list", "head": head, **lists}:
             return Index(read_lists(root, head=head, problems=problems, **lists), (head,))
+        case {"kind": "tiny_imagenet", "head": head, **names}:
+            return Index(read_tiny_imagenet(root, head=head, problems=problems, **names), (head,))
+        case {"kind": "jrdb", "head": head, **layout}:
+            return Index(read_jrdb(root, head=head, problems=problems, **layout), (head,))
         case {"kind": "skeletons", "head": head, **names}:
             return Index(read_skeleton_rows(skeletons, root=root, head=head, problems=problems, **names), (head,))
         case {"kind": "ntu", "head": head, "dataset": dataset, "media": folder, "missing": missing, **protocol}:

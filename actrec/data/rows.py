@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actrec.data.manifest import Split
+from actrec.data.people import People
 from actrec.data.problems import Kind
 from actrec.errors import UserError
 
@@ -30,7 +31,8 @@ class Row:
 
     `path` is relative to the data root, with forward slashes. `labels` and `sample` are those of `Clip`; `split` None
     means that it is still to be chosen, `group` "" that it is unknown. The clip is [start_s, end_s) of the file; None:
-    no limit.
+    no limit. `people` are those whom the clip is about, None for all who are in it; `names` says who they are, () if
+    nobody has a name.
     """
 
     where: str
@@ -42,6 +44,8 @@ class Row:
     start_s: float | None = None
     end_s: float | None = None
     sample: str = ""
+    people: People | None = None
+    names: tuple[str, ...] = ()
 
 
 def split_named(name: str) -> Split | None:

@@ -29,7 +29,7 @@ def assign_splits(
 
     Given splits stay. Clips without one follow their group, or the copy of their file, if that has one; the rest is
     shared out by `split_by_group`. If all splits are given and none is val, val is taken out of train, in whole groups;
-    if train is a single group, by clip, stratified: the note says so.
+    if there are none, or train is a single one, by clip, stratified: the note says so.
     """
     fractions: dict[Split, float] = {"train": train_frac, "val": val_frac, "test": test_frac}
     if any(sample.split is None for sample in samples):
@@ -40,7 +40,8 @@ def assign_splits(
     total = train_frac + val_frac
     shares: dict[Split, float] = {"train": train_frac / total, "val": val_frac / total}
     pool = [replace(sample, split=None) for sample in samples if sample.split == "train"]
-    note = f"no row is in val: {val_frac / total:.0%} of train becomes val, in whole groups"
+    how = "in whole groups" if any(sample.group for sample in pool) else "classes in proportion"
+    note = f"no row is in val: {val_frac / total:.0%} of train becomes val, {how}"
     if len(_units(pool)) == 1 and pool[0].group:
         note = (
             f"no row is in val, and train is the single group '{pool[0].group}': {val_frac / total:.0%} of its clips "

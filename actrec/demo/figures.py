@@ -8,7 +8,7 @@ clip played backwards is a clip of the class in which both directions are opposi
 Lengths and places are fractions of the picture's side, x to the right, y down; 0, 0 is the upper left corner.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,24 @@ def draw_body(rng: np.random.Generator) -> Body:
     )
 
 
+def scaled(body: Body, factor: float) -> Body:
+    """Return a body so many times as large."""
+    return replace(body, **{name: getattr(body, name) * factor for name in Body.__slots__})
+
+
+def extent(body: Body, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the box around a figure as drawn, (…, 4): left, top, right, bottom.
+
+    Args:
+        body: Proportions.
+        places: Keypoints (…, 17, 2).
+    """
+    radii = np.full((len(KEYPOINTS), 1), body.limb_radius)
+    radii[[KEYPOINTS.index("left_wrist"), KEYPOINTS.index("right_wrist")]] = body.hand_radius
+    radii[KEYPOINTS.index("nose")] = body.head_radius
+    return np.concatenate([(places - radii).min(axis=-2), (places + radii).max(axis=-2)], axis=-1)
+
+
 def draw_motion(rng: np.random.Generator, action: str, *, speed: float) -> Motion:
     """Return one performance of an action; the action decides the signs of the three rates and nothing else.
 
@@ -126,16 +144,33 @@ def poses(body: Body, motion: Motion, num_frames: int) -> NDArray[np.float64]:
     x = (motion.x + motion.shift * time) % 1
     # Up and down twice a stride: a function of the phase, and so the same in both directions.
     y = motion.y + 0.02 * body.leg * np.cos(2 * leg_rad)
-    offsets = np.concatenate([_head(body, num_frames), _arms(body, arm_rad), _legs(body, leg_rad)], axis=1)
+    head = np.broadcast_to(head_places(body), (num_frames, 5, 2))
+    offsets = np.concatenate([head, _arms(body, arm_rad), _legs(body, leg_rad)], axis=1)
     return offsets + np.stack([x, y], axis=-1)[:, None]
 
 
-def _head(body: Body, num_frames: int) -> NDArray[np.float64]:
+def standing(body: Body, *, left_raise_rad: float, right_raise_rad: float, leg_rad: float) -> NDArray[np.float64]:
+    """Return the keypoints of somebody who stands still, (17, 2), around the middle of the shoulders at 0, 0.
+
+    Args:
+        body: Proportions.
+        left_raise_rad: How far the left arm is raised sideways: 0 hangs down, pi / 2 points aside, pi up.
+        right_raise_rad: The same of the right arm.
+        leg_rad: The phase of the stride.
+    """
+    left = _arms(body, np.array([np.pi / 2 - left_raise_rad]))
+    right = _arms(body, np.array([right_raise_rad - np.pi / 2]))
+    is_left = np.array([name.startswith("left") for name in KEYPOINTS[5:11]])
+    arms = np.where(is_left[:, None], left, right)
+    return np.concatenate([head_places(body), arms[0], _legs(body, np.array([leg_rad]))[0]])
+
+
+def head_places(body: Body) -> NDArray[np.float64]:
+    """Return the first five keypoints, (5, 2), around the middle of the shoulders: a face towards the viewer."""
     r = body.head_radius
     up = -1.35 * r
     eye, ear = 0.25 * r, 0.1 * r
-    face = [(0, up), (0.35 * r, up - eye), (-0.35 * r, up - eye), (0.9 * r, up - ear), (-0.9 * r, up - ear)]
-    return np.broadcast_to(np.array(face), (num_frames, 5, 2))
+    return np.array([(0, up), (0.35 * r, up - eye), (-0.35 * r, up - eye), (0.9 * r, up - ear), (-0.9 * r, up - ear)])
 
 
 def _arms(body: Body, arm_rad: NDArray[np.float64]) -> NDArray[np.float64]:

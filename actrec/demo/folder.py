@@ -1,9 +1,10 @@
 """The folder of the demo, made anew by every run. Imports nothing heavy: it is all that a run without demo needs."""
 
+import csv
 import errno
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,12 @@ def rebuilt(folder: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_full(folder) from None
         raise
+
+
+def write_csv(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str | int, ...]]) -> None:
+    """Write a table: the header, then the rows."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
 
 
 def write_index(folder: Path, content: dict[str, Any]) -> None:

@@ -7,11 +7,12 @@ comes in on the other. Its box and keypoints belong to the copy that has the mid
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actrec.demo.figures import KEYPOINTS, Body, Motion, poses
+from actrec.demo.figures import KEYPOINTS, Body, Motion, extent, poses
 
 Picture = NDArray[np.float32]
 _INDEX = {name: number for number, name in enumerate(KEYPOINTS)}
@@ -55,12 +56,19 @@ def draw_looks(rng: np.random.Generator, species: str) -> Looks:
     return Looks(body, arms, head, left_hand=(1.0, 0.95, 0.8), right_hand=(0.8, 0.95, 1.0))
 
 
-def draw_background(rng: np.random.Generator, size_px: int) -> Picture:
-    """Return a dark, smooth, slightly grainy picture, (size_px, size_px, 3) in [0, 1]; left and right edges match."""
-    y, x = np.mgrid[:size_px, :size_px] / size_px
+def draw_background(rng: np.random.Generator, size_px: int, *, aspect: int = 1) -> Picture:
+    """Return a dark, smooth, slightly grainy picture in [0, 1]; left and right edges match.
+
+    Args:
+        rng: Decides what is in it.
+        size_px: Its height.
+        aspect: Its width is so many times that: (size_px, aspect * size_px, 3).
+    """
+    width_px = aspect * size_px
+    y, x = np.mgrid[:size_px, :width_px] / np.array([size_px, width_px])[:, None, None]
     base = np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.2, 0.7), rng.uniform(0.25, 0.4)))
     wave = np.sin(2 * np.pi * (x + rng.random())) * rng.uniform(0.02, 0.06) + (y - 0.5) * rng.uniform(-0.2, 0.2)
-    grain = rng.normal(0, 0.01, (size_px, size_px))
+    grain = rng.normal(0, 0.01, (size_px, width_px))
     return np.clip(base + (wave + grain)[..., None], 0, 1).astype(np.float32)
 
 
@@ -75,7 +83,10 @@ def render(figures: Sequence[Figure], background: Picture, num_frames: int) -> N
     frames = np.repeat(background[None], num_frames, axis=0)
     for figure in figures:
         for frame, pose in zip(frames, poses(figure.body, figure.motion, num_frames), strict=True):
-            _draw_figure(frame, figure, pose * len(frame))
+            at = pose * len(frame)
+            draw_person(frame, figure.body, figure.looks, at)
+            if figure.carries:
+                _draw_thing(frame, figure, at[_INDEX["left_wrist"]])
     return np.rint(frames * 255).astype(np.uint8)
 
 
@@ -94,35 +105,45 @@ def keypoints(figure: Figure, num_frames: int, size_px: int) -> tuple[NDArray[np
 
 def boxes(figure: Figure, num_frames: int, size_px: int) -> NDArray[np.float64]:
     """Return the box around a figure in each frame, clipped to the picture: (T, 4), x, y, width, height in pixels."""
-    body = figure.body
-    places = poses(body, figure.motion, num_frames)
-    radii = np.full(len(KEYPOINTS), body.limb_radius)
-    radii[[_INDEX["left_wrist"], _INDEX["right_wrist"]]] = body.hand_radius
-    radii[_INDEX["nose"]] = body.head_radius
-    upper_left = np.clip((places - radii[:, None]).min(axis=1), 0, 1)
-    lower_right = np.clip((places + radii[:, None]).max(axis=1), 0, 1)
+    inside = np.clip(extent(figure.body, poses(figure.body, figure.motion, num_frames)), 0, 1)
+    upper_left, lower_right = inside[:, :2], inside[:, 2:]
     return np.concatenate([upper_left, lower_right - upper_left], axis=1) * size_px
 
 
-def _draw_figure(picture: Picture, figure: Figure, pose: NDArray[np.float64]) -> None:
-    body, looks, size_px = figure.body, figure.looks, len(picture)
+def draw_person(
+    picture: Picture, body: Body, looks: Looks, pose: NDArray[np.float64], *, is_bent: bool = False
+) -> None:
+    """Draw somebody into `picture`.
+
+    Args:
+        picture: (H, W, 3) in [0, 1], changed in place.
+        body: Proportions.
+        looks: Colours.
+        pose: (17, 2), the keypoints in the order of `KEYPOINTS`, x and y in pixels.
+        is_bent: Elbows and knees need not lie between the joints beside them.
+    """
+    size_px = len(picture)
     at = dict(zip(KEYPOINTS, pose, strict=True))
     neck = (at["left_shoulder"] + at["right_shoulder"]) / 2
     waist = (at["left_hip"] + at["right_hip"]) / 2
     limb = body.limb_radius * size_px
-    for side in ("left", "right"):
-        draw_stroke(picture, at[f"{side}_hip"], at[f"{side}_ankle"], radius_px=limb, colour=looks.body)
+    leg = ("hip", "knee", "ankle") if is_bent else ("hip", "ankle")
+    arm = ("shoulder", "elbow", "wrist") if is_bent else ("shoulder", "wrist")
+    for side, (upper, lower) in product(("left", "right"), pairwise(leg)):
+        draw_stroke(picture, at[f"{side}_{upper}"], at[f"{side}_{lower}"], radius_px=limb, colour=looks.body)
     draw_stroke(picture, neck, waist, radius_px=body.shoulder_half * 0.8 * size_px, colour=looks.body)
     draw_stroke(picture, at["nose"], at["nose"], radius_px=body.head_radius * size_px, colour=looks.head)
-    for side in ("left", "right"):
-        draw_stroke(picture, at[f"{side}_shoulder"], at[f"{side}_wrist"], radius_px=limb, colour=looks.arms)
+    for side, (upper, lower) in product(("left", "right"), pairwise(arm)):
+        draw_stroke(picture, at[f"{side}_{upper}"], at[f"{side}_{lower}"], radius_px=limb, colour=looks.arms)
     hands = (("left_wrist", looks.left_hand), ("right_wrist", looks.right_hand))
     for wrist, colour in hands:
         draw_stroke(picture, at[wrist], at[wrist], radius_px=body.hand_radius * size_px, colour=colour)
-    if figure.carries:
-        hand, radius_px = at["left_wrist"], body.hand_radius * size_px
-        up = np.array([0.0, radius_px * 1.5]) if figure.carries == "stick" else np.zeros(2)
-        draw_stroke(picture, hand - up, hand + up, radius_px=radius_px * 0.7, colour=THINGS[figure.carries])
+
+
+def _draw_thing(picture: Picture, figure: Figure, hand: NDArray[np.float64]) -> None:
+    radius_px = figure.body.hand_radius * len(picture)
+    up = np.array([0.0, radius_px * 1.5]) if figure.carries == "stick" else np.zeros(2)
+    draw_stroke(picture, hand - up, hand + up, radius_px=radius_px * 0.7, colour=THINGS[figure.carries])
 
 
 def draw_stroke(

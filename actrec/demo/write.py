@@ -1,7 +1,6 @@
 """The demo data set as a folder: clips, their table, true keypoints and boxes, and a note that none of it is real."""
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -10,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actrec.console import progress
-from actrec.demo.figures import ACTIONS, Body, draw_body, draw_motion
-from actrec.demo.folder import rebuilt, write_index
-from actrec.demo.scene import THINGS, Figure, Looks, Picture, boxes, draw_background, draw_looks, keypoints, render
+from actrec.demo.figures import ACTIONS, draw_motion
+from actrec.demo.folder import rebuilt, write_csv, write_index
+from actrec.demo.scene import THINGS, Figure, boxes, keypoints, render
 from actrec.demo.sound import SAMPLE_RATE_HZ, VOICES, draw_call
+from actrec.demo.subjects import Subject, draw_subject, rng_for
 from actrec.demo.video import encode_mp4
 from actrec.errors import UserError
 
@@ -39,18 +39,6 @@ carry something (`scene: carrying`), skeletons do not tell what.
 - `boxes.csv`: path, frame, person, and the figure's box in pixels
 - `index.json`: counts
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Someone who performs: the same body, colours, place, pace and voice in all of their clips."""
-
-    name: str
-    species: str
-    body: Body
-    looks: Looks
-    background: Picture
-    speed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +94,11 @@ def write_dataset(
             box_rows += _box_rows(path, figures, num_frames, size_px)
         is_carrying = scene == "carrying"
         header = ("path", "action", "subject", "species", *(["act"] if is_carrying else []))
-        _write_csv(partial / "clips.csv", header, clip_rows)
+        write_csv(partial / "clips.csv", header, clip_rows)
         if is_carrying:
             acts = [(f"{action}_{thing}", action) for action in ACTIONS for thing in carried]
-            _write_csv(partial / "acts.csv", ("fine", "coarse"), acts)
-        _write_csv(partial / "boxes.csv", ("path", "frame", "person", "x", "y", "w", "h"), box_rows)
+            write_csv(partial / "acts.csv", ("fine", "coarse"), acts)
+        write_csv(partial / "boxes.csv", ("path", "frame", "person", "x", "y", "w", "h"), box_rows)
         np.savez(partial / "skeletons.npz", **skeletons)  # pyright: ignore[reportArgumentType]
         (partial / "README.md").write_text(_README, encoding="utf-8")
         write_index(
@@ -127,26 +115,9 @@ def _cast(subjects: int, carried: tuple[str, ...], takes: int, size_px: int, see
             for repeat, (thing, take) in enumerate(product(carried, range(takes))):
                 where = (number, action_number, repeat)
                 stem = "_".join(filter(None, (subject.name, action, thing, f"{take + 1:02d}")))
-                yield _Take(subject, action, thing, stem, _rng(seed, "motion", *where), _rng(seed, "sound", *where))
-
-
-def draw_subject(number: int, *, seed: int, size_px: int) -> Subject:
-    """Return subject `number`, counted from 0, who is the same whatever other subjects there are."""
-    rng = _rng(seed, "subject", number, 0, 0)
-    species = tuple(VOICES)[number % len(VOICES)]
-    return Subject(
-        name=f"subject{number + 1:03d}",
-        species=species,
-        body=draw_body(rng),
-        looks=draw_looks(rng, species),
-        background=draw_background(rng, size_px),
-        speed=rng.uniform(0.9, 1.1),
-    )
-
-
-def _rng(seed: int, purpose: str, subject: int, action: int, take: int) -> np.random.Generator:
-    # The purpose, because numpy fills short seeds up with zeros: [seed, subject] would be [seed, subject, 0, 0].
-    return np.random.default_rng([("subject", "motion", "sound").index(purpose), subject, action, take, seed])
+                yield _Take(
+                    subject, action, thing, stem, rng_for(seed, "motion", *where), rng_for(seed, "sound", *where)
+                )
 
 
 def _figure(take: _Take) -> Figure:
@@ -172,11 +143,6 @@ def _box_rows(path: str, figures: list[Figure], num_frames: int, size_px: int) -
         for frame in range(num_frames)
         for person, found in enumerate(of_person)
     ]
-
-
-def _write_csv(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str | int, ...]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
 
 
 def _index(*, clips: int, subjects: int, takes: int, num_frames: int, size_px: int) -> dict[str, object]:

@@ -1,6 +1,7 @@
-"""What `evaluate` adds on request: what each modality contributes, where a VideoMAE looks, and the surest mistakes."""
+"""What `evaluate` adds on request: what modalities contribute, where a VideoMAE looks, what speaks for a class."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ import torch
 from lightning_fabric import Fabric
 
 from actrec.explain.contribution import contributions as contributions_of
+from actrec.explain.grad_cam import cam_pictures
 from actrec.explain.mistakes import mistake_pictures
+from actrec.explain.pairs import pair_pictures
 from actrec.explain.rollout import attention_heat, on_frames
 from actrec.metrics.classification import Scores
 from actrec.metrics.summary import AnyScores, summarise
@@ -31,12 +34,14 @@ def analyse(
     inputs: Inputs,
     scores: Sequence[AnyScores],
     *,
+    root: Path,
     splits: Sequence[str],
-    views: PlainViews,
+    views: Sequence[PlainViews],
     batch_size: int,
     contributions: bool,
     attention_clips: int,
     worst_clips: int,
+    grad_cam: Mapping[str, int] | None,
     fabric: Fabric,
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return what is asked for besides the scores, of the last split: a part of metrics.json, and pictures by name.
@@ -46,24 +51,29 @@ def analyse(
         about: What its checkpoint says of it.
         inputs: The clips.
         scores: What it says of them.
+        root: The data root, for `worst_clips` of pairs alone.
         splits: Those of `evaluate`.
-        views: What is shown of a clip.
+        views: What is shown of a clip; for the analysis the first of these.
         batch_size: Clips at a time.
         contributions: See `modality_contributions`.
         attention_clips: How many clips `attention_picture` shows; 0 for none.
-        worst_clips: How many clips `mistake_pictures` shows; 0 for none.
+        worst_clips: How many clips `mistake_pictures` and `pair_pictures` show; 0 for none.
+        grad_cam: See `cam_pictures`; None for none.
         fabric: The device.
     """
     split, numbers, pictures = splits[-1], {}, {}
     if contributions:
-        found = modality_contributions(model, about, inputs, split, views, batch_size=batch_size, fabric=fabric)
+        found = modality_contributions(model, about, inputs, split, views[0], batch_size=batch_size, fabric=fabric)
         numbers["contributions"] = found
         pictures["contributions.png"] = contributions_plot(found, split=split)
     if attention_clips:
         pictures["attention.png"] = attention_picture(model, about, inputs, split, clips=attention_clips, fabric=fabric)
+    if grad_cam:
+        pictures |= cam_pictures(model, about, inputs, scores, split, views[0], **grad_cam, fabric=fabric)
     if worst_clips:
         own, clips = [each for each in scores if each.split == split], inputs.manifest.of_split(split)
         pictures |= mistake_pictures(own, clips, inputs.folders, limit=worst_clips)
+        pictures |= pair_pictures(own, clips, root, limit=worst_clips)
     return numbers, pictures
 
 

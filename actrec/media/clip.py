@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,9 +22,11 @@ from actrec.media.unchanged import check_unchanged
 if TYPE_CHECKING:
     import torch
 
-# What decides on pixels besides our code, and takes long to import.
-HEAVY_IMPORTS = ("torch", "decord", "av")
-Resize = Literal["crop", "pad", "stretch"]
+# What decides on pixels besides our code, and takes long to import; pillow, whose module is PIL, does not.
+HEAVY_IMPORTS = ("torch", "decord", "av", "pillow")
+Square = Literal["crop", "pad", "stretch"]
+Resize = Square | Literal["keep"]
+_LONGEST = 4
 # (left, top, right, bottom) of a square in pixels, right and bottom excluded, and the (height, width) of the picture.
 Region = tuple[tuple[int, int, int, int], tuple[int, int]]
 
@@ -33,7 +36,7 @@ class ClipSpec:
     """How every clip of a data set is cut: it travels with features and checkpoints.
 
     `frame_stride` None means uniform sampling. `region` persons: the square around everybody whom the skeletons show;
-    a clip without a skeleton is cut as of whole.
+    a clip without a skeleton is cut as of whole. `region` boxes: a crop a box, see `actrec.media.crops`.
     """
 
     clip_frames: int
@@ -41,7 +44,8 @@ class ClipSpec:
     frame_stride: int | None
     size_px: int
     resize: Resize
-    region: Literal["whole", "persons"] = "whole"
+    region: Literal["whole", "persons", "boxes"] = "whole"
+    pad_frac: float = 0.0
 
 
 def read_clip(
@@ -53,15 +57,15 @@ def read_clip(
     end_s: float | None = None,
     region: Region | None = None,
 ) -> torch.Tensor:
-    """Return the clip's frames, uint8 RGB (views, T, S, S, 3).
+    """Return the clip's frames, uint8 RGB (views, T, S, S, 3); of resize keep (views, T, H, W, 3).
 
     Args:
-        path: A file that `probe` has accepted.
+        path: A file that `probe` has accepted; a still picture is a video of one frame.
         facts: What `probe` said.
-        spec: views = clips_per_video, T = clip_frames, S = size_px.
+        spec: views = clips_per_video, T = clip_frames, S = size_px = min(H, W).
         start_s: The clip is the part in [start_s, end_s); None means from the beginning.
         end_s: None means to the end.
-        region: What to cut out; what of it is beyond the picture is black. None: see `ClipSpec.resize`.
+        region: What to cut out; what of it is beyond the picture is black. None: see `to_square`, `to_short_side`.
 
     Raises:
         BadItem: too_short, if no frame lies in the range; or what the decoder found.
@@ -79,6 +83,8 @@ def read_clip(
     pictures = torch.from_numpy(source.read(distinct))
     if region:
         frames = _interpolate(cut_out(pictures, *region), spec.size_px, spec.size_px)
+    elif spec.resize == "keep":
+        frames = to_short_side(pictures, spec.size_px)
     else:
         frames = to_square(pictures, spec.size_px, spec.resize)
     if not np.array_equal(distinct, indices.reshape(-1)):  # repeated, or of clips that interlace
@@ -93,7 +99,7 @@ def frame_indices(num_frames: int, spec: ClipSpec) -> np.ndarray:
     return strided(num_frames, clip_frames=spec.clip_frames, clips=spec.clips_per_video, frame_stride=spec.frame_stride)
 
 
-def to_square(frames: torch.Tensor, size_px: int, resize: Resize) -> torch.Tensor:
+def to_square(frames: torch.Tensor, size_px: int, resize: Square) -> torch.Tensor:
     """Return frames (n, H, W, 3) uint8 as (n, size_px, size_px, 3) uint8, by antialiased bilinear interpolation.
 
     `crop` keeps the middle square, `pad` adds black to the short side, `stretch` changes the proportions.
@@ -101,8 +107,7 @@ def to_square(frames: torch.Tensor, size_px: int, resize: Resize) -> torch.Tenso
     height, width = frames.shape[1:3]
     if resize == "crop":
         side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        frames = frames[:, top : top + side, left : left + side]
+        frames = _middle(frames, side, side)
     if resize != "pad":
         return _interpolate(frames, size_px, size_px)
     scale = size_px / max(height, width)
@@ -111,6 +116,22 @@ def to_square(frames: torch.Tensor, size_px: int, resize: Resize) -> torch.Tenso
     top, left = (size_px - small.shape[1]) // 2, (size_px - small.shape[2]) // 2
     square[:, top : top + small.shape[1], left : left + small.shape[2]] = small
     return square
+
+
+def to_short_side(frames: torch.Tensor, size_px: int) -> torch.Tensor:
+    """Return frames (n, H, W, 3) uint8 with min(H, W) = size_px and their proportions, see `to_square`.
+
+    A longer side above 4 * size_px is cut to its middle.
+    """
+    short = min(frames.shape[1:3])
+    height, width = (min(side, _LONGEST * short) for side in frames.shape[1:3])
+    scale = size_px / short
+    return _interpolate(_middle(frames, height, width), round(height * scale), round(width * scale))
+
+
+def _middle(frames: torch.Tensor, height_px: int, width_px: int) -> torch.Tensor:
+    top, left = (frames.shape[1] - height_px) // 2, (frames.shape[2] - width_px) // 2
+    return frames[:, top : top + height_px, left : left + width_px]
 
 
 def cut_out(frames: torch.Tensor, box: tuple[int, int, int, int], shape: tuple[int, int]) -> torch.Tensor:
@@ -172,7 +193,7 @@ class ClipTask:
 
 
 def make_clip_file(task: ClipTask) -> bytes:
-    """Return the bytes of the clip's `.pt` file: uint8 (views, T, S, S, 3).
+    """Return the bytes of the clip's `.pt` file: uint8, see `read_clip`.
 
     Raises:
         UserError: if the file is not the one that `ingest` saw.
@@ -193,30 +214,65 @@ def pack_clip_files(members: dict[str, Path]) -> bytes:
     return encode({clip_id: torch.load(path, weights_only=True) for clip_id, path in sorted(members.items())})
 
 
+def part_name(item_id: str, row: int) -> str:
+    """Return the id of one crop of a picture's file; no clip can have it, since ids have no empty part."""
+    return f"{item_id}//{row}"
+
+
 class ClipFolder:
-    """The clips that the frames stage wrote, by id; a file a clip or sharded, read lazily."""
+    """The clips that the frames stage wrote, by id; a file a clip or sharded, read lazily.
+
+    Of pairs there is a file a picture, with the crops of all its people (P, S, S, 3): a clip is two of these, and each
+    of these can also be had alone, by its name among `parts` of a clip.
+    """
 
     def __init__(self, folder: Path, index: dict[str, Any]) -> None:
         self._folder = folder
         self._is_sharded = index["sharded"]
-        self._files = {clip_id: clip["file"] for clip_id, clip in index["clips"].items()}
+        self._files = {item_id: item["file"] for item_id, item in index["clips"].items()}
         self._shards: dict[str, dict[str, torch.Tensor]] = {}
         self.spec = ClipSpec(**index["spec"])
-        self.digests: dict[str, str] = {clip_id: clip["sha256"] for clip_id, clip in index["clips"].items()}
+        self.digests: dict[str, str] = {item_id: item["sha256"] for item_id, item in index["clips"].items()}
+        # {clip id: (item, its rows)}; a part is such a clip of one row.
+        self._crops: dict[str, tuple[str, list[int]]] = {}
+        self._parts: dict[str, tuple[str, ...]] = {}
+        if "pairs" in index:
+            self._take_apart(index["pairs"])
+
+    def _take_apart(self, pairs: dict[str, tuple[str, list[int]]]) -> None:
+        items, self.digests = self.digests, {}
+        for clip_id, (item_id, rows) in pairs.items():
+            if item_id not in items:  # its picture could not be used
+                continue
+            self._parts[clip_id] = tuple(part_name(item_id, row) for row in rows)
+            singly = zip(self._parts[clip_id], ([row] for row in rows), strict=True)
+            for name, own in ((clip_id, rows), *singly):
+                self._crops[name] = (item_id, own)
+                self.digests[name] = sha256(f"{items[item_id]} {own}".encode()).hexdigest()
 
     def __contains__(self, clip_id: str) -> bool:
-        return clip_id in self._files
+        return clip_id in self.digests
+
+    def parts(self, clip_id: str) -> tuple[str, ...]:
+        """Return the ids of what a clip is put together of, which others may share: of two people, else of itself."""
+        return self._parts.get(clip_id, (clip_id,))
 
     def __getitem__(self, clip_id: str) -> torch.Tensor:
-        """Return the clip, uint8 (views, T, S, S, 3)."""
+        """Return the clip, uint8 (views, T, H, W, 3); H = W = size_px unless resize is keep."""
+        if clip_id not in self._crops:
+            return self._item(clip_id)
+        item_id, rows = self._crops[clip_id]
+        return self._item(item_id)[rows][None]
+
+    def _item(self, item_id: str) -> torch.Tensor:
         import torch
 
-        name = self._files[clip_id]
+        name = self._files[item_id]
         if not self._is_sharded:
             return torch.load(self._folder / name, weights_only=True)
         if name not in self._shards:
             self._shards[name] = torch.load(self._folder / name, weights_only=True, mmap=True)
-        return self._shards[name][clip_id]
+        return self._shards[name][item_id]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_shards": {}}  # loader workers open shards themselves

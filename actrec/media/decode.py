@@ -4,6 +4,7 @@ Two decoders, chosen by what the file says, never by trial: decord seeks, so it 
 wanted, but its seeking returns wrong frames for some codecs, and its FFmpeg of 2021 converts others differently
 (docs/adr/0003-decoders.md). It gets what it was proven on: plain 8-bit H.264 in MP4 and Matroska whose key frames are
 true starting points. PyAV reads everything else, from the first frame on, and H.264 too where decord has no wheel.
+Still pictures, videos of one frame, are for Pillow (`actrec.media.still`).
 """
 
 import importlib.util
@@ -18,6 +19,7 @@ import numpy as np
 from actrec.errors import BadItem
 from actrec.media.facts import MediaFacts
 from actrec.media.probe import HEAD_BYTES, open_container, sniff, video_stream
+from actrec.media.still import StillFrames
 
 _DECORD_PIXEL_FORMATS = ("yuv420p", "yuvj420p")
 _DECORD_CONTAINERS = ("mp4", "matroska")  # in AVI it seeks wrong, in transport streams it reads wrong without seeking
@@ -26,7 +28,7 @@ _NAL_IDR = 5
 
 
 class FrameSource(Protocol):
-    """A video file whose frames can be fetched by number."""
+    """A video, or a still picture, whose frames can be fetched by number."""
 
     times_s: np.ndarray
 
@@ -39,8 +41,11 @@ def open_frames(path: Path, facts: MediaFacts) -> FrameSource:
     """Return the file's frames through the decoder that reads this kind of file right.
 
     Raises:
-        BadItem: frame_mismatch, if clearly fewer or more frames are there than the header promises.
+        BadItem: frame_mismatch, if clearly fewer or more frames are there than the header promises; of a still picture
+            see `StillFrames`.
     """
+    if facts.is_still:
+        return StillFrames(path, facts.container)
     source = _open_decord(path) if decoder_of(facts) == "decord" else None
     source = source or PyavFrames(path, facts.rotation_deg)
     promised = facts.duration_s * facts.fps
@@ -51,7 +56,9 @@ def open_frames(path: Path, facts: MediaFacts) -> FrameSource:
 
 
 def decoder_of(facts: MediaFacts) -> str:
-    """Return which decoder reads such a file here: 'decord' or 'pyav'."""
+    """Return which decoder reads such a file here: 'decord' or 'pyav', of a still picture 'pillow'."""
+    if facts.is_still:
+        return "pillow"
     seeks_right = (
         facts.video_codec == "h264"
         and facts.pixel_format in _DECORD_PIXEL_FORMATS

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from actrec.errors import BadItem
-from actrec.media.facts import MediaFacts
+from actrec.media.facts import STILLS, MediaFacts
+from actrec.media.still import probe_still
 
 if TYPE_CHECKING:
     from av import AudioFrame, VideoFrame
@@ -38,7 +39,6 @@ _DEMUXERS = {
     "mp3": "mp3",
     "flac": "flac",
 }
-IMAGES = frozenset({"jpeg", "png", "webp", "bmp", "tiff", "heif"})
 UNKNOWN_CODEC = "unknown"
 
 _PREFIXES = (
@@ -66,7 +66,7 @@ _PLAYLISTS = (b"#extm3u", b"ffconcat", b"<mpd", b"<smil", b"<asx", b"[playlist]"
 
 
 def sniff(head: bytes) -> str:
-    """Return the container that a file's first bytes announce: of a video, of a sound, or one of IMAGES.
+    """Return the container that a file's first bytes announce: of a video, of a sound, or of a picture.
 
     Args:
         head: The first HEAD_BYTES of the file, or all of a shorter one.
@@ -209,15 +209,17 @@ def _best(container: "InputContainer", streams: "list[AnyStream]") -> "AnyStream
 
 
 def probe(path: Path) -> MediaFacts:
-    """Return what the header says of the video or the sound in `path`.
+    """Return what the header says of the video, the sound or the still picture in `path`.
 
-    Its first frame is decoded, for the rotation; of a file without pictures the first samples.
+    Its first frame is decoded, for the rotation, and of a still picture all there is; of a sound the first samples.
 
     Raises:
-        BadItem: from `open_container`; no_video if there is neither picture nor sound; unreadable if neither a frame
-            nor, in a file without pictures, a sample can be decoded; out_of_memory.
+        BadItem: from `open_container`, or `probe_still`; no_video if there is neither picture nor sound; unreadable if
+            neither a frame nor, in a file without pictures, a sample can be decoded; out_of_memory.
     """
     container_name = _sniff_file(path)
+    if container_name in STILLS:
+        return probe_still(path, container_name)
     with _open(path, container_name, {}) as container:
         try:
             return _read_facts(container, container_name)

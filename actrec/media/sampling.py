@@ -17,6 +17,20 @@ def frame_range(times_s: np.ndarray, start_s: float | None, end_s: float | None)
     return first, last
 
 
+def frame_at(times_s: np.ndarray, time_s: float, *, last_s: float) -> int | None:
+    """Return the number of the frame that is shown at a time, None after the end.
+
+    Args:
+        times_s: When each frame is shown, ascending, in seconds from the first.
+        time_s: 0 or later.
+        last_s: For how long the last frame is shown.
+    """
+    if time_s - 5e-4 >= times_s[-1] + last_s:
+        return None
+    # Half a millisecond is forgiven as above: a frame's own time that was rounded down means that frame.
+    return int(np.searchsorted(times_s, time_s + 5e-4, side="right")) - 1
+
+
 def uniform(num_frames: int, *, clip_frames: int, clips: int) -> np.ndarray:
     """Return frame numbers (clips, clip_frames) that cover all `num_frames` evenly.
 

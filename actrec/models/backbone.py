@@ -14,7 +14,10 @@ class Backbone(nn.Module):
         weights_sha256: Of the file that it started from, "" for random weights.
         bare_weights: The `weights` that build the same architecture without looking anything up: what a checkpoint of
             actrec, which holds the parameters itself, needs. Plain types.
+        no_cam: Where `cam_layer` is None, why.
     """
+
+    no_cam = "Grad-CAM is drawn over pictures alone"
 
     def __init__(self, *, width: int) -> None:
         super().__init__()
@@ -25,6 +28,15 @@ class Backbone(nn.Module):
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         """Return tokens (B, N, D)."""
         raise NotImplementedError
+
+    @property
+    def cam_layer(self) -> nn.Module | None:
+        """The layer whose maps Grad-CAM weighs; nothing computes in place on what it returns. None: see `no_cam`."""
+        return None
+
+    def cam_maps(self, seen: torch.Tensor) -> torch.Tensor:
+        """Return what `cam_layer` returns, or the gradient of it, as maps (B, C, T', H', W') that cover the clip."""
+        return seen
 
     def use_channels_last(self) -> None:
         """Compute with channels last in memory: faster convolutions on most devices, other last bits."""
@@ -71,6 +83,7 @@ class RgbBackbone(Backbone):
 
     mean: torch.Tensor
     std: torch.Tensor
+    no_cam = "this backbone names no layer with maps of the picture"
 
     def __init__(self, *, mean: tuple[float, ...], std: tuple[float, ...], width: int) -> None:
         super().__init__(width=width)

@@ -50,6 +50,12 @@ def conv_bn(
     return nn.Sequential(parts)
 
 
+def last_block(network: nn.Module) -> nn.Module:
+    """Return the last block of layer4, the last stage of the networks for pictures."""
+    *_, block = network.get_submodule("layer4").children()
+    return block
+
+
 def to_tokens(maps: torch.Tensor, token_grid: Sequence[int] | None) -> torch.Tensor:
     """Return maps (B, D, T, H, W) as tokens (B, H*W, D), row by row: the mean over time of each place.
 

@@ -7,15 +7,20 @@ import numpy as np
 import torch
 from torch import nn
 
+from actrec.errors import UserError
 from actrec.models.backbone import Backbone, JointBackbone
+from actrec.models.hog import Hog
 from actrec.models.mbt import Mbt
 from actrec.models.pcan import NO_LABEL, Pcan
 from actrec.models.pose_conv3d import PoseConv3d
+from actrec.models.relation import RelationNeck
 from actrec.models.resnet_frames import ResNetFrames
 from actrec.models.resnet_mel import ResNetMel
 from actrec.models.rgbpose_conv3d import RgbPoseConv3d
 from actrec.models.slow_only import SlowOnly
 from actrec.models.small3d import Small3d
+from actrec.models.spatial import Spatial
+from actrec.models.svm_head import SvmHead
 from actrec.models.video_net import VideoNet
 from actrec.models.videomae import VideoMae
 from actrec.models.weights import load_weights
@@ -188,7 +193,24 @@ class MeanNeck(nn.Module):
     def forward(self, tokens: Mapping[str, torch.Tensor], present: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return (B, D). A clip without its only modality is in no batch."""
         (only,) = tokens.values()
-        return only.float().mean(dim=1)
+        # Of one token the mean is itself; to compute it costs as much as a linear head does.
+        return only.float().squeeze(1) if only.shape[1] == 1 else only.float().mean(dim=1)
+
+
+class ConcatNeck(nn.Module):
+    """All tokens of all modalities side by side: (B, N, D) of each to (B, width).
+
+    Args:
+        sizes: N * D of each modality, in the order in which they stand.
+    """
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        super().__init__()
+        self._modalities, self.width = tuple(sizes), sum(sizes.values())
+
+    def forward(self, tokens: Mapping[str, torch.Tensor], present: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return (B, width). `present` is not looked at: no clip is without."""
+        return torch.cat([tokens[modality].float().flatten(1) for modality in self._modalities], dim=1)
 
 
 def build(
@@ -215,14 +237,14 @@ def build(
         seed: Of random weights.
 
     Raises:
-        UserError: if published or local weights cannot be had or do not fit.
+        UserError: if published or local weights cannot be had or do not fit, or the neck cannot take a backbone.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         sizes = {"clip_frames": clip_frames, "layout": layout}
         backbones: dict[str, Any] = {m: build_backbone(m, b, **sizes) for m, b in spec["backbones"].items()}
         widths = {modality: backbone.width for modality, backbone in backbones.items()}
-        neck = _neck(spec["neck"], widths)
+        neck = _neck(spec["neck"], widths, _num_tokens(spec["backbones"], clip_frames))
         in_widths = widths if neck is None else {"": neck.width}
         heads = {
             output: _head(head, width, len(classes[name]))
@@ -246,12 +268,8 @@ def build_backbone(
 ) -> Backbone:
     """Return the backbone that `model.backbones.<modality>` describes."""
     match spec:
-        case {"kind": "pose_conv3d", "heatmaps": heatmaps}:
-            own = _only(spec, "blocks", "width", "temporal_stride", "token_grid", "weights")
-            return PoseConv3d(channels=_channels(heatmaps, layout), **own)
-        case {"kind": "x_shift", "heatmaps": heatmaps}:
-            own = _only(spec, "blocks", "widths", "token_grid", "weights")
-            return XShiftPose(channels=_channels(heatmaps, layout), **own)
+        case {"heatmaps": heatmaps}:
+            return _pose_backbone(spec, _channels(heatmaps, layout))
         case {"kind": "x_shift"}:
             return XShiftRgb(**_only(spec, "blocks", "widths", "token_grid", "weights"))
         case {"kind": "slow_only"}:
@@ -262,6 +280,10 @@ def build_backbone(
             return ResNetMel(depth=depth, weights=weights)
         case {"kind": "videomae", "weights": weights, "input_px": input_px, "token_grid": token_grid}:
             return VideoMae(weights=weights, clip_frames=clip_frames, input_px=input_px, token_grid=token_grid)
+        case {"kind": "hog"}:
+            return Hog(**_only(spec, "orientations", "cell_px", "block_cells", "input_px"))
+        case {"kind": "spatial"}:
+            return Spatial()
         case {"kind": "small3d", "width": width, "weights": weights}:
             backbone = Small3d(width=width)
             backbone.weights_sha256 = load_weights(backbone, weights, architecture="small3d", drop=())
@@ -272,6 +294,13 @@ def build_backbone(
             return VideoNet(kind=kind, clip_frames=clip_frames, input_px=input_px, weights=weights)
         case _:
             raise ValueError(f"unknown backbone {spec}")
+
+
+def _pose_backbone(spec: Mapping[str, Any], channels: int) -> PoseConv3d | XShiftPose:
+    if spec["kind"] == "pose_conv3d":
+        own = _only(spec, "blocks", "width", "temporal_stride", "token_grid", "weights")
+        return PoseConv3d(channels=channels, **own)
+    return XShiftPose(channels=channels, **_only(spec, "blocks", "widths", "token_grid", "weights"))
 
 
 def _only(spec: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -297,13 +326,36 @@ def _joined(neck: Mapping[str, Any], backbones: Mapping[str, Any]) -> dict[str, 
             return dict(backbones)
 
 
-def _neck(spec: Mapping[str, Any], widths: Mapping[str, int]) -> MeanNeck | Mbt | None:
+def _num_tokens(specs: Mapping[str, Mapping[str, Any]], clip_frames: int) -> dict[str, int]:
+    """Return how many tokens a clip has of each modality; those of whom its size does not tell are left out."""
+    found = {}
+    for modality, spec in specs.items():
+        match spec:
+            case {"kind": "hog"} | {"kind": "resnet", "temporal": _}:
+                found[modality] = clip_frames
+            case {"kind": "spatial"}:
+                found[modality] = 1
+    return found
+
+
+def _neck(
+    spec: Mapping[str, Any], widths: Mapping[str, int], num_tokens: Mapping[str, int]
+) -> MeanNeck | ConcatNeck | RelationNeck | Mbt | None:
     match spec:
         case {"kind": "late"}:
             return None
         case {"kind": "mean"}:
             (width,) = widths.values()
             return MeanNeck(width)
+        case {"kind": "concat"}:
+            if unknown := sorted(set(widths) - set(num_tokens)):
+                raise UserError(
+                    f"model.neck: concat puts a token a frame side by side, and {unknown[0]} has others. Take "
+                    "model.backbones.rgb of kind resnet or hog, geometry beside it, or another neck"
+                )
+            return ConcatNeck({modality: num_tokens[modality] * width for modality, width in widths.items()})
+        case {"kind": "relation", **settings}:
+            return RelationNeck(widths=widths, **settings)
         case {"kind": "mbt", **settings}:
             return Mbt(widths=widths, **settings)
         case _:
@@ -330,5 +382,7 @@ def _head(spec: Mapping[str, Any], width: int, num_classes: int) -> nn.Module:
         case {"kind": "mlp", "hidden": hidden, "dropout": dropout}:
             first, second = nn.Linear(width, hidden), nn.Linear(hidden, num_classes)
             return nn.Sequential(nn.Dropout(dropout), first, nn.ReLU(), nn.Dropout(dropout), second)
+        case {"kind": "svm"}:
+            return SvmHead(width, num_classes)
         case _:
             raise ValueError(f"unknown head {spec}")

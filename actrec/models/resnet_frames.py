@@ -36,7 +36,16 @@ class ResNetFrames(RgbBackbone):
                 for block in layer:
                     # A hook, not a layer: parameters keep torchvision's names, so trained weights fit both kinds.
                     block.conv1.register_forward_pre_hook(lambda _, inputs: temporal_shift(inputs[0], clip_frames))
-        self.network = network
+        self.network, self._clip_frames = network, clip_frames
+
+    @property
+    def cam_layer(self) -> nn.Module:
+        """The last block of layer4."""
+        return self.network.layer4[-1]
+
+    def cam_maps(self, seen: torch.Tensor) -> torch.Tensor:
+        """Return (B*T, C, H', W') as maps (B, C, T, H', W')."""
+        return seen.unflatten(0, (-1, self._clip_frames)).transpose(1, 2)
 
     def tokens(self, clips: torch.Tensor) -> torch.Tensor:
         """Return tokens (B, T, D)."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from actrec.models.backbone import RgbBackbone
-from actrec.models.conv3d import Size3d, conv_bn, to_tokens
+from actrec.models.conv3d import Size3d, conv_bn, last_block, to_tokens
 from actrec.models.published import MMACTION_HEADS, from_mmaction
 from actrec.models.weights import load_weights
 
@@ -52,6 +52,11 @@ class SlowOnly(RgbBackbone):
         self.weights_sha256 = load_weights(
             self.network, weights, architecture="slow_only", drop=MMACTION_HEADS, adapt=from_mmaction
         )
+
+    @property
+    def cam_layer(self) -> nn.Module:
+        """The last block of layer4."""
+        return last_block(self.network)
 
     def tokens(self, clips: torch.Tensor) -> torch.Tensor:
         """Return tokens (B, N, D) of scaled clips (B, 3, T, H, W)."""

@@ -24,6 +24,11 @@ class Small3d(RgbBackbone):
             _block(4 * width, 4 * width, kernel=(3, 3, 3), stride=(1, 1, 1)),
         )
 
+    @property
+    def cam_layer(self) -> nn.Module:
+        """The last block."""
+        return self.layers[-1]
+
     def tokens(self, clips: torch.Tensor) -> torch.Tensor:
         """Return tokens (B, ceil(T/2), 4 width)."""
         return self.layers(clips).mean(dim=(3, 4)).transpose(1, 2)

@@ -19,6 +19,7 @@ _CLASSIFIERS = {
     "swin3d_t": "head",
 }
 _MVIT_FRAMES, _MVIT_PX = 16, 224
+_MVIT_GRID = (8, 7, 7)  # of the last block's tokens: time, height, width
 _S3D_MIN_FRAMES, _S3D_MIN_PX = 5, 17
 
 
@@ -57,7 +58,34 @@ class VideoNet(RgbBackbone):
         if kind == "s3d":
             network.avgpool = nn.AdaptiveAvgPool3d(1)  # its own is sized for 224 px and at least 16 frames
         self.weights_sha256 = load_weights(network, weights, architecture=kind, drop=(f"{classifier}.",))
-        self.network = network
+        self.network, self._kind = network, kind
+
+    @property
+    def cam_layer(self) -> nn.Module:
+        """The last maps: of the ResNets the last block of layer4, of s3d the last Inception block, of swin3d the norm.
+
+        The head of mvit reads the class token alone, so that nothing speaks for a class in the other tokens after the
+        last attention: there it is the norm before it.
+        """
+        match self._kind:
+            case "s3d":
+                return self.network.features[-1]
+            case "swin3d_t":
+                return self.network.norm
+            case "mvit_v2_s":
+                return self.network.blocks[-1].norm1
+            case _:
+                return self.network.layer4[-1]
+
+    def cam_maps(self, seen: torch.Tensor) -> torch.Tensor:
+        """Return maps (B, C, T', H', W'): the transformers have channels last, mvit a class token before the places."""
+        match self._kind:
+            case "swin3d_t":
+                return seen.movedim(-1, 1)
+            case "mvit_v2_s":
+                return seen[:, 1:].transpose(1, 2).unflatten(2, _MVIT_GRID)
+            case _:
+                return seen
 
     def tokens(self, clips: torch.Tensor) -> torch.Tensor:
         """Return tokens (B, 1, D)."""

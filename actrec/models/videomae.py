@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from actrec.errors import UserError
 from actrec.models.backbone import RgbBackbone
@@ -87,6 +88,15 @@ class VideoMae(RgbBackbone):
             "mean": list(source.mean),
             "std": list(source.std),
         }
+
+    @property
+    def cam_layer(self) -> nn.Module:
+        """The last layer of the encoder: its tokens' mean is what is classified."""
+        return self.network.encoder.layer[-1]
+
+    def cam_maps(self, seen: torch.Tensor) -> torch.Tensor:
+        """Return tokens (B, N, D) of all tubelets as maps (B, D, T', H', W')."""
+        return seen.transpose(1, 2).unflatten(2, self.grid)
 
     def tokens(self, clips: torch.Tensor) -> torch.Tensor:
         """Return tokens (B, N, D) of scaled clips (B, 3, T, S, S)."""

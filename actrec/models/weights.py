@@ -10,8 +10,10 @@ from torch import nn
 
 from actrec.errors import UserError
 
-# What training wrappers put before the names of parameters, in any order.
-_WRAPPER_PREFIXES = ("_orig_mod.", "module.", "model.")
+# What torch.compile and data parallel training put into the names of parameters, where they wrap the network or a part.
+_WRAPPERS = frozenset({"_orig_mod", "module"})
+# What training loops put before all of them.
+_OWNERS = ("model.",)
 # Published files from before 2018 lack it; batch norm counts from 0 then, and only uses it without a momentum.
 _OPTIONAL_SUFFIX = ".num_batches_tracked"
 Tensors = dict[str, torch.Tensor]
@@ -79,7 +81,7 @@ def read_tensors(path: Path, *, modality: str = "rgb") -> Tensors:
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise UserError(f"{path}: expected a state dict of tensors, got {type(content).__name__}")
-    tensors = {_without(_WRAPPER_PREFIXES, name): value for name, value in content.items()}
+    tensors = {_without(_OWNERS, _unwrapped(name)): value for name, value in content.items()}
     # Where a checkpoint of actrec has the network; the rest of it are other backbones, the neck and heads.
     place = (f"backbones.{modality}.network.", f"backbones.{modality}.")
     own = {_without(place, name): value for name, value in tensors.items() if name.startswith(place)}
@@ -92,6 +94,10 @@ def _content(path: Path) -> Any:
 
         return load_file(path)
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _unwrapped(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def _without(prefixes: tuple[str, ...], name: str) -> str:

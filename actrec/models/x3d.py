@@ -9,7 +9,7 @@ from torch import nn
 
 from actrec.errors import UserError
 from actrec.models.backbone import RgbBackbone
-from actrec.models.conv3d import conv_bn, to_tokens
+from actrec.models.conv3d import conv_bn, last_block, to_tokens
 from actrec.models.published import X3D_CLASSIFIERS, from_x3d
 from actrec.models.weights import Tensors, load_weights
 
@@ -69,6 +69,11 @@ class X3d(RgbBackbone):
                 f"Set shortcut_norm: {str(has_norm).lower()}"
             )
         return adapted
+
+    @property
+    def cam_layer(self) -> nn.Module:
+        """The last block of layer4."""
+        return last_block(self.network)
 
     def tokens(self, clips: torch.Tensor) -> torch.Tensor:
         """Return tokens (B, N, D) of scaled clips (B, 3, T, H, W)."""

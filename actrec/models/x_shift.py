@@ -8,7 +8,7 @@ from torch import nn
 
 from actrec.errors import UserError
 from actrec.models.backbone import Backbone, JointBackbone, RgbBackbone
-from actrec.models.conv3d import conv_bn, to_tokens
+from actrec.models.conv3d import conv_bn, last_block, to_tokens
 from actrec.models.weights import load_weights
 from actrec.models.x3d import inner_width, x3d_layers
 
@@ -47,6 +47,11 @@ class XShiftRgb(RgbBackbone):
         self.token_grid = token_grid
         self.network = _network(3, stem_stride=2, blocks=blocks, widths=widths, shift_fraction=_RGB_SHIFT)
         self.weights_sha256 = load_weights(self.network, weights, architecture="x_shift", drop=())
+
+    @property
+    def cam_layer(self) -> nn.Module:
+        """The last block of layer4."""
+        return last_block(self.network)
 
     def tokens(self, clips: torch.Tensor) -> torch.Tensor:
         """Return tokens (B, N, D) of scaled clips (B, 3, T, H, W)."""

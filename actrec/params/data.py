@@ -7,14 +7,39 @@ from pydantic import Field, model_validator
 from actrec.params.section import Count, Frac, Name, Positive, PositiveFloat, Section
 
 
+class SplitNames(Section):
+    """The name that each split has in the files; null where there is none. Where val has none, train gives some."""
+
+    train: str
+    val: str | None
+    test: str | None
+
+
 class FolderReader(Section):
-    """A folder per class: `<root>/<class>/…` or, with `splits: true`, `<root>/<train|val|test>/<class>/…`."""
+    """A folder per class: `<root>/<class>/…` or, with `splits`, the folder of each split, and classes inside.
+
+    The same folder may stand for val and for nothing else: `{train: train, val: test, test: null}` chooses the epoch on
+    the folder test, as some publications do.
+    """
 
     kind: Literal["folder"]
     head: Name
-    splits: bool
+    splits: SplitNames | None
     # A regular expression with one group, searched in the path below the root: who or where was filmed.
     group_regex: str | None
+
+
+class TinyImageNetReader(Section):
+    """Tiny ImageNet: train/<wnid>/images/*, and val/images/* with val/val_annotations.txt; its test has no labels.
+
+    `held_out`: the split that the folder val becomes. With test, val is taken out of train by data.split. `names`: wnid
+    (n01443537), or the first of the words that words.txt has for it.
+    """
+
+    kind: Literal["tiny_imagenet"]
+    head: Name
+    held_out: Literal["val", "test"]
+    names: Literal["wnid", "words"]
 
 
 class SplitFiles(Section):
@@ -23,6 +48,21 @@ class SplitFiles(Section):
     train: str
     val: str | None
     test: str | None
+
+
+class PeopleColumns(Section):
+    """Rows are about certain people of a picture: the columns of a box each, such as those of a pair, A then B.
+
+    `boxes`: four columns a person, x, y, width, height in pixels; with `corners` left, top, right, bottom. `ids`: a
+    column a person with who it is; null: rows are told apart by their boxes. `persons`: the column with how many are in
+    the picture; null: those whom any row of that picture is about. `wraps`: pictures are panoramas all round.
+    """
+
+    boxes: Annotated[list[Annotated[list[str], Field(min_length=4, max_length=4)]], Field(min_length=2, max_length=2)]
+    corners: bool
+    ids: Annotated[list[str], Field(min_length=2, max_length=2)] | None
+    persons: str | None
+    wraps: bool
 
 
 class CsvReader(Section):
@@ -47,6 +87,8 @@ class CsvReader(Section):
     sample_regex: str | None
     start_s: str | None
     end_s: str | None
+    # A clip is a pair of people; a pair in a video is what is to be seen of it at start_s.
+    people: PeopleColumns | None
 
     @model_validator(mode="after")
     def _one_source_each(self) -> Self:
@@ -123,12 +165,20 @@ class NtuReader(Section):
         return self
 
 
-class SplitNames(Section):
-    """The name that each split has in the file; null where there is none."""
+class JrdbReader(Section):
+    """JRDB's stitched panoramas with the interactions of JRDB-Social: a pair of people a row, a group a scene.
 
-    train: str
-    val: str | None
-    test: str | None
+    `classes`: relations and the class that each becomes; others are left out. `frame_interval`: every so many pictures
+    of a scene. `several`: of pairs with several of these, skip them or take the first of `classes`.
+    """
+
+    kind: Literal["jrdb"]
+    head: Name
+    images: str
+    labels: str
+    classes: Annotated[dict[str, str], Field(min_length=1)]
+    frame_interval: Positive
+    several: Literal["skip", "first"]
 
 
 class SkeletonReader(Section):
@@ -143,7 +193,10 @@ class SkeletonReader(Section):
     group_regex: str | None
 
 
-Reader = Annotated[FolderReader | CsvReader | ListReader | NtuReader | SkeletonReader, Field(discriminator="kind")]
+Reader = Annotated[
+    FolderReader | CsvReader | ListReader | NtuReader | TinyImageNetReader | JrdbReader | SkeletonReader,
+    Field(discriminator="kind"),
+]
 
 
 class SkeletonFiles(Section):
@@ -192,14 +245,19 @@ class Data(Section):
 
     name: Name
     root: Annotated[str, Field(min_length=1)]
-    # What each clip must have. Sound may also be in a file of the same name beside a video; of skeletons alone the
-    # reader gives names that data.skeletons has.
-    media: Literal["video", "sound", "skeleton"]
+    # What each clip must have; an image is a clip of one frame. Sound may also be in a file of the same name beside a
+    # video; of skeletons alone the reader gives names that data.skeletons has.
+    media: Literal["video", "image", "sound", "skeleton"]
     reader: Reader
     skeletons: SkeletonFiles | None
     coarse: Coarse | None
     split: Split
     max_bad_frac: Frac
+
+    @property
+    def shows_pairs(self) -> bool:
+        """Whether a clip is about two people of a picture."""
+        return self.reader.kind == "jrdb" or (self.reader.kind == "csv" and self.reader.people is not None)
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -214,6 +272,8 @@ class Data(Section):
             raise ValueError("media is skeleton, but skeletons is null: say where they are")
         if self.media == "skeleton" and kind == "folder":
             raise ValueError("media is skeleton, but reader.kind is folder, which looks for videos: take csv or list")
+        if kind == "tiny_imagenet" and self.media != "image":
+            raise ValueError("reader.kind is tiny_imagenet, which has pictures: set media: image")
         if kind == "skeletons" and (
             self.media != "skeleton" or self.skeletons is None or self.skeletons.kind != "pyskl"
         ):
@@ -240,8 +300,8 @@ class Demo(Section):
     """The data set that the first stage makes."""
 
     enabled: bool
-    # What figures do: walk with turning arms, and perhaps carry something meanwhile.
-    scene: Literal["solo", "carrying"]
+    # What figures do: walk with turning arms, perhaps carry something meanwhile; stills are pictures, not videos.
+    scene: Literal["solo", "carrying", "stills", "pairs"]
     subjects: Annotated[int, Field(ge=3)]
     takes: Positive
     clip_s: PositiveFloat

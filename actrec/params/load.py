@@ -30,14 +30,27 @@ def load(path: Path | str = "params.yaml") -> Params:
         raise UserError(f"{path}: no such file. Write one: python -m actrec recipe demo") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    return checked(raw, str(path))
+
+
+def checked(raw: Any, name: str) -> Params:
+    """Return the experiment that a plain dict describes.
+
+    Args:
+        raw: What stands in a complete params file.
+        name: What it is called in messages.
+
+    Raises:
+        UserError: as `load`.
+    """
     if not isinstance(raw, dict):
-        raise UserError(f"{path}: expected sections such as data: and train:, got {type(raw).__name__}")
+        raise UserError(f"{name}: expected sections such as data: and train:, got {type(raw).__name__}")
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
         # An unknown key is usually what a missing one was meant to be: it comes first.
         found = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-        problems = [f"{path}: {_describe(problem, raw)}" for problem in found]
+        problems = [f"{name}: {_describe(problem, raw)}" for problem in found]
         raise UserError("\n".join(problems)) from None
 
 

@@ -24,16 +24,19 @@ Sampling = Annotated[UniformSampling | StrideSampling, Field(discriminator="kind
 
 
 class Frames(Section):
-    """Videos to uint8 tensors (clips_per_video, clip_frames, size_px, size_px, 3)."""
+    """Videos and images to uint8 tensors (clips_per_video, clip_frames, size_px, size_px, 3)."""
 
     enabled: bool
     sampling: Sampling
     clip_frames: Positive
     clips_per_video: Positive
     size_px: Annotated[int, Field(ge=8)]
-    # persons: the square around everybody that the skeletons show in the clip.
-    region: Literal["whole", "persons"]
-    resize: Literal["crop", "pad", "stretch"]
+    # persons: the square around everybody that the skeletons show in the clip. boxes: a crop a box, of pairs.
+    region: Literal["whole", "persons", "boxes"]
+    # Of boxes: what is added to each side, as a share of the box's width or height.
+    pad_frac: NonNegative
+    # To a square; or keep: the short side becomes size_px, and views are cut out of the whole picture.
+    resize: Literal["crop", "pad", "stretch", "keep"]
     timeout_s: PositiveFloat
 
 
@@ -65,15 +68,24 @@ class Mels(Section):
         return self
 
 
+class RandAugment(Section):
+    """`ops` of torchvision's fourteen changes of shape and colour, drawn anew for each view, at `magnitude` of 30."""
+
+    ops: Positive
+    magnitude: Annotated[int, Field(ge=0, le=30)]
+
+
 class RgbAugment(Section):
     """Random views for training: a resized crop of at least min_area_frac, a mirror image with flip_prob, other light.
 
-    `color_jitter` j: saturation, contrast and brightness times a number in [1 - j, 1 + j] each.
+    `color_jitter` j: saturation, contrast and brightness times a number in [1 - j, 1 + j] each. Without augmentation:
+    min_area_frac 1, the others 0 or null.
     """
 
     min_area_frac: Annotated[float, Field(gt=0, le=1)]
     flip_prob: Frac
     color_jitter: Annotated[float, Field(ge=0, lt=1)]
+    randaugment: RandAugment | None
 
 
 class AudioAugment(Section):

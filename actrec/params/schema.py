@@ -11,7 +11,8 @@ from pydantic import model_validator
 from actrec.outputs import label_head
 from actrec.params.data import CsvReader, Data, Demo
 from actrec.params.media import Features, Frames, Mels
-from actrec.params.model import Model, Pcan
+from actrec.params.model import Model
+from actrec.params.neck import Pcan
 from actrec.params.section import Count, Name, Section
 from actrec.params.skeletons import Skeletons
 from actrec.params.training import Compute, Evaluate, Train
@@ -42,6 +43,9 @@ class Params(Section):
         self._check_neck()
         self._check_views()
         self._check_frozen()
+        self._check_svm()
+        self._check_loss()
+        self._check_pairs()
         return self
 
     def _check_labels(self) -> None:
@@ -66,7 +70,7 @@ class Params(Section):
     def _check_modalities(self) -> None:
         backbones = self.model.backbones.used
         if not backbones:
-            raise ValueError("model.backbones is empty: it needs rgb, audio or pose")
+            raise ValueError("model.backbones is empty: it needs rgb, audio, pose or geometry")
         for modality, (section, enabled) in {
             "rgb": ("frames", self.frames.enabled),
             "audio": ("mels", self.mels.enabled),
@@ -74,18 +78,21 @@ class Params(Section):
         }.items():
             if modality in backbones and not enabled:
                 raise ValueError(f"model.backbones.{modality} needs {section}.enabled: true")
-        if self.data.media != "video" and "rgb" in backbones:
-            raise ValueError("model.backbones.rgb needs pictures: set data.media: video")
+        if self.data.media not in ("video", "image") and "rgb" in backbones:
+            raise ValueError("model.backbones.rgb needs pictures: set data.media: video or image")
         for section, augment in (("train", self.train.augment), ("features", self.features.augment)):
-            if missing := sorted(set(backbones) - set(augment.used)):
+            if missing := sorted(set(backbones) - set(augment.used) - {"geometry"}):
                 raise ValueError(f"{section}.augment lacks {missing}: each modality of model.backbones needs its own")
         if self.evaluate.contributions and len(backbones) < 2:
             raise ValueError("evaluate.contributions compares modalities; model.backbones has one. Set it to false")
         asked = self.evaluate.submission
         if asked and (unknown := sorted(set(asked.outputs) - set(self.model.outputs))):
             raise ValueError(f"evaluate.submission asks for {unknown}; the model has {', '.join(self.model.outputs)}")
-        if self.evaluate.worst_clips and "pose" not in backbones:
-            raise ValueError("evaluate.worst_clips draws skeletons, and model.backbones has no pose: set it to 0")
+        if self.evaluate.worst_clips and "pose" not in backbones and not self.data.shows_pairs:
+            raise ValueError(
+                "evaluate.worst_clips draws skeletons or the boxes of pairs; model.backbones has no pose, and data no "
+                "pairs: set it to 0"
+            )
         if self.skeletons.enabled and self.data.skeletons is None:
             raise ValueError("skeletons.enabled needs data.skeletons: say where they are, or set it to false")
         rgb = self.model.backbones.rgb
@@ -97,6 +104,13 @@ class Params(Section):
         if neck.kind == "mean" and len(backbones) > 1:
             raise ValueError(
                 f"model.neck: mean takes one modality, model.backbones has {sorted(backbones)}. Take mbt or late"
+            )
+        if self.evaluate.contributions and neck.kind in ("relation", "concat"):
+            raise ValueError(f"evaluate.contributions leaves modalities out, which {neck.kind} cannot: set it to false")
+        if neck.kind == "concat" and (odd := [m for m in backbones if not self._gives_known_tokens(m)]):
+            raise ValueError(
+                f"model.neck: concat puts a known number of tokens side by side; model.backbones.{odd[0]} does not "
+                "have one: take rgb of kind resnet or hog, and geometry"
             )
         for name, head in self.model.heads.items():
             weights = head.loss_weight
@@ -123,6 +137,10 @@ class Params(Section):
             )
         if neck.pcan:
             self._check_pcan(neck.pcan)
+
+    def _gives_known_tokens(self, modality: str) -> bool:
+        kind = self.model.backbones.used[modality].kind
+        return (modality == "rgb" and kind in ("resnet", "hog")) or modality == "geometry"
 
     def _check_pcan(self, pcan: Pcan) -> None:
         reader, levels = self.data.reader, {pcan.fine, pcan.coarse}
@@ -153,12 +171,15 @@ class Params(Section):
                 f"evaluate.views.clips is {views.clips}, but model.backbones.{fixed[0]} has no input_frames to choose: "
                 "set it to 1 (frames.clips_per_video stores several)"
             )
-        if self.features.enabled and (views.clips > 1 or views.flip or views.scale != 1):
+        if self.features.enabled and (views.clips > 1 or views.flip or views.scales != [1] or views.crop_frac != 1):
             raise ValueError(
-                "evaluate.views of cached features are what was cached: set clips: 1, flip: false, scale: 1"
+                "evaluate.views of cached features are what was cached: set clips: 1, flip: false, scales: [1], "
+                "crop_frac: 1"
             )
-        if views.scale != 1 and (kind := getattr(rgb, "kind", "")) in ("videomae", "mvit_v2_s"):
-            raise ValueError(f"evaluate.views.scale: {kind} takes pictures of one size. Set it to 1")
+        if views.scales != [1] and (kind := getattr(rgb, "kind", "")) in ("videomae", "mvit_v2_s"):
+            raise ValueError(f"evaluate.views.scales: {kind} takes pictures of one size. Set it to [1]")
+        if pose and views.crop_frac != 1:
+            raise ValueError("evaluate.views.crop_frac is for pictures alone: set it to 1")
         if self.frames.region == "persons" and not (self.frames.enabled and self.skeletons.enabled):
             raise ValueError("frames.region: persons needs skeletons.enabled: true; or set it to whole")
         if not rgb or not pose:
@@ -170,7 +191,16 @@ class Params(Section):
                 "a skeleton is shown beside one clip of pictures: set frames.clips_per_video: 1, got "
                 f"{frames.clips_per_video} (evaluate.views.clips shows several, of backbones with input_frames)"
             )
+        self._check_alike()
+
+    def _check_alike(self) -> None:
+        """Refuse random views that move pictures and leave the skeletons beside them where they are."""
         for section, augment in (("train", self.train.augment), ("features", self.features.augment)):
+            if augment.rgb and augment.rgb.randaugment:
+                raise ValueError(
+                    f"{section}.augment.rgb.randaugment moves pictures, and the skeletons beside them stay: set it to "
+                    "null"
+                )
             own = [(part.min_area_frac, part.flip_prob) for part in (augment.rgb, augment.pose) if part]
             if len(set(own)) > 1:
                 raise ValueError(
@@ -193,3 +223,73 @@ class Params(Section):
                 "model.neck.laterals: streams that see each other learn together and cannot be cached one by one. Set "
                 "model.backbones.rgb.frozen and pose.frozen to false, or laterals: {kind: none}"
             )
+
+    def _check_svm(self) -> None:
+        heads = self.model.heads
+        fitted = [name for name, head in heads.items() if head.kind == "svm"]
+        if not fitted:
+            if self.model.backbones.rgb and self.model.backbones.rgb.kind == "hog" and not self.features.enabled:
+                raise ValueError("model.backbones.rgb: hog is computed once a picture: set features.enabled: true")
+            return
+        if len(fitted) < len(heads):
+            raise ValueError(f"model.heads: {fitted} are fitted at once, the others step by step: take svm for all")
+        if not self.features.enabled or self.model.neck.kind not in ("mean", "concat"):
+            raise ValueError(
+                "model.heads: svm is fitted to cached features: set features.enabled: true and model.neck: {kind: "
+                "mean}, or concat"
+            )
+        reader = self.data.reader
+        if isinstance(reader, CsvReader) and (several := sorted(set(fitted) & set(reader.multi_label))):
+            raise ValueError(f"model.heads.{several[0]}: svm takes clips of one class; these may have several")
+        if self.train.mixup_alpha or self.train.devices > 1:
+            raise ValueError("model.heads: svm takes no steps: set train.mixup_alpha: 0 and train.devices: 1")
+
+    def _check_loss(self) -> None:
+        neck = self.model.neck
+        if self.train.mixup_alpha and neck.kind == "late" and neck.pcan:
+            raise ValueError(
+                "train.mixup_alpha mixes classes, and model.neck.pcan learns from single ones: set it to 0"
+            )
+        reader, train = self.data.reader, self.train
+        several = isinstance(reader, CsvReader) and set(reader.multi_label) & set(self.model.heads)
+        if isinstance(train.class_weights, dict) and (len(self.model.heads) > 1 or several):
+            raise ValueError(
+                "train.class_weights: a weight a class is for a model with one head: take balanced or none"
+            )
+        if train.sampler == "balanced" and (len(self.model.heads) > 1 or several):
+            raise ValueError("train.sampler: balanced is for a model with one head of one class a clip: take shuffled")
+        if train.soft_recall and (several or train.devices > 1):
+            raise ValueError(
+                "train.soft_recall looks at the classes of a whole batch, of one class a clip: set it to null, or "
+                "train.devices: 1 and heads without multi_label"
+            )
+
+    def _check_pairs(self) -> None:
+        backbones, neck, frames, shows_pairs = self.model.backbones, self.model.neck, self.frames, self.data.shows_pairs
+        if shows_pairs and self.data.media not in ("image", "video"):
+            raise ValueError("data.reader gives pairs of people in pictures: set data.media: image, or video")
+        if frames.enabled and shows_pairs != (frames.region == "boxes"):
+            raise ValueError("frames.region: boxes is what clips of pairs need, and no others: set it so, or to whole")
+        if frames.region == "boxes" and (frames.clip_frames, frames.clips_per_video, frames.resize) not in (
+            (2, 1, "stretch"),
+            (2, 1, "pad"),
+        ):
+            raise ValueError(
+                "frames.region: boxes gives a crop for each of two people: set clip_frames: 2, clips_per_video: 1, and "
+                "resize: stretch or pad"
+            )
+        if shows_pairs and self.evaluate.grad_cam:
+            raise ValueError("evaluate.grad_cam is drawn over whole pictures, and pairs are crops: set it to null")
+        if backbones.geometry and not shows_pairs:
+            raise ValueError("model.backbones.geometry is how two people stand: data.reader must give pairs (people)")
+        if (neck.kind == "relation" or backbones.geometry) and set(backbones.used) - {"rgb", "geometry"}:
+            raise ValueError("model.backbones: of pairs there are rgb and geometry alone")
+        if neck.kind != "relation":
+            if backbones.geometry and neck.kind not in ("concat", "mean"):
+                raise ValueError("model.backbones.geometry needs model.neck of kind relation or concat")
+            return
+        if not shows_pairs:
+            raise ValueError("model.neck: relation is about pairs: data.reader must give them (people)")
+        rgb = backbones.rgb
+        if rgb and not (rgb.kind == "hog" or (rgb.kind == "resnet" and rgb.temporal == "mean")):
+            raise ValueError("model.neck: relation looks at each person alone: take rgb of kind resnet, temporal: mean")

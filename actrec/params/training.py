@@ -10,11 +10,13 @@ from actrec.params.section import Count, Frac, Name, NonNegative, Positive, Posi
 
 
 class Compute(Section):
-    """On what the numbers are computed. Threads and memory layout change the last bits, so they are settings."""
+    """On what the numbers are computed. What changes the last bits is a setting: threads, layout, torch.compile."""
 
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: Positive
     channels_last: bool
+    # Training runs through torch.compile: faster on a GPU after minutes of compiling, and it needs a C++ compiler.
+    compile: bool
 
 
 _SELECTABLE = r"^.+\.(top1|top5|mean_per_class_acc|f1_macro|f1_weighted|map_macro|loss)$"
@@ -104,6 +106,18 @@ class Freeze(Section):
     lr: PositiveFloat
 
 
+class SoftRecall(Section):
+    """Added to the loss of heads of one class a clip: `weight` times how much classes differ in being known.
+
+    form: variance, of the classes' mean probabilities of what is true; shortfall, 1 less their mean. And
+    `accuracy_weight` times the mean probability of what is true is taken off.
+    """
+
+    form: Literal["variance", "shortfall"]
+    weight: NonNegative
+    accuracy_weight: NonNegative
+
+
 class Train(Section):
     """How the model is fitted."""
 
@@ -121,8 +135,14 @@ class Train(Section):
     freeze: Freeze
     augment: Augment
     clip_norm: NonNegative
+    # Each clip of a batch is shown mixed with another one, in a share drawn from Beta(alpha, alpha); 0: none is.
+    mixup_alpha: NonNegative
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    class_weights: Literal["none", "balanced"]
+    # none; balanced, so that every class weighs the same in total; or {class: weight}, of a model with one head.
+    class_weights: Literal["none", "balanced"] | dict[str, NonNegative]
+    # An epoch shows every clip once; or, balanced, as many clips drawn so that each class is as likely.
+    sampler: Literal["shuffled", "balanced"]
+    soft_recall: SoftRecall | None
     precision: Literal["fp32", "bf16", "fp16"]
     # <head>.<metric>: which validation number chooses the best epoch, and steers plateau and early stopping.
     select_on: Annotated[str, Field(pattern=_SELECTABLE)]
@@ -144,12 +164,26 @@ class Train(Section):
 class PlainViews(Section):
     """What is shown of a clip: so many samples of its frames, and their mirror images. Probabilities are averaged.
 
-    `clips` above 1 is for backbones with input_frames. `scale`: the side of views, as a multiple of input_px.
+    `clips` above 1 is for backbones with input_frames. `scales`: the sides of views, as multiples of input_px.
+    `crop_frac`: of each picture's middle square, the side of the middle part that is shown.
     """
 
     clips: Positive
     flip: bool
-    scale: PositiveFloat
+    scales: Annotated[list[PositiveFloat], Field(min_length=1)]
+    crop_frac: Annotated[float, Field(gt=0, le=1)]
+
+
+class GradCam(Section):
+    """What of a clip speaks for a class, drawn over it: of the last of `splits`.
+
+    `clips`: so many drawn at random, each for the class that the head says. `worst_classes`: of so many, up to
+    `clips_per_class` mistakes, for the class that was said and for the true one.
+    """
+
+    clips: Annotated[int, Field(ge=0, le=200)]
+    worst_classes: Annotated[int, Field(ge=0, le=50)]
+    clips_per_class: Positive
 
 
 class Submission(Section):
@@ -182,5 +216,7 @@ class Evaluate(Section):
     attention_clips: Count
     # Clips of the last of `splits` that a head is surest and wrong about: their skeletons are drawn.
     worst_clips: Count
+    # null: none.
+    grad_cam: GradCam | None
     # For the last of `splits`; null: none.
     submission: Submission | None

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actrec.report import canvas
-from actrec.report.strips import MAX_FRAMES, NAME_CHARS, strips
+from actrec.report.strips import NAME_CHARS, shown_frames, strips
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,10 +45,10 @@ def attention_grid(frames: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32],
     if frames.shape[:-1] != heat.shape or len(titles) != len(frames) or not len(frames):
         raise ValueError(f"frames {frames.shape}, heat {heat.shape} and {len(titles)} titles do not fit each other")
     num_frames = frames.shape[1]
-    shown = np.linspace(0, num_frames - 1, min(num_frames, MAX_FRAMES)).round().astype(int)
+    shown = shown_frames(num_frames)
 
     def draw(axes: "Axes", row: int, column: int) -> None:
-        axes.imshow(_laid_over(frames[row, shown[column]], heat[row, shown[column]]), interpolation="nearest")
+        axes.imshow(laid_over(frames[row, shown[column]], heat[row, shown[column]]), interpolation="nearest")
         axes.set_axis_off()
 
     return strips(
@@ -61,8 +61,8 @@ def attention_grid(frames: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32],
     )
 
 
-def _laid_over(frame: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return RGB in [0, 1], (S, S, 3)."""
+def laid_over(frame: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return a frame, uint8 RGB (S, S, 3), coloured by its heat (S, S) in [0, 1]: RGB in [0, 1], (S, S, 3)."""
     import matplotlib as mpl
 
     colours = mpl.colormaps["inferno"](heat)[..., :3]

@@ -1,4 +1,4 @@
-"""How the training went, from history.csv."""
+"""How the training went, from history.csv: over epochs, or of an svm over C."""
 
 import csv
 import re
@@ -25,15 +25,16 @@ _MAX_MARKED_EPOCHS = 30
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What happened in each epoch.
+    """What happened in each epoch, or for each C of an svm: then there is a column `c`, and phases are heads.
 
     `numbers` holds (epochs,) a numeric column, NaN where a cell is empty; `best` is the row of the best epoch, None if
-    no epoch was marked as the best so far.
+    no epoch was marked as the best so far; `marked` are all rows that were.
     """
 
     numbers: dict[str, npt.NDArray[np.float64]]
     phases: tuple[str, ...]
     best: int | None
+    marked: tuple[int, ...] = ()
 
     @property
     def heads(self) -> list[str]:
@@ -43,7 +44,7 @@ class History:
 
 
 def read_history(path: Path) -> History | None:
-    """Return what history.csv says, or None if no epoch was trained (a model fitted in closed form).
+    """Return what history.csv says, or None if no epoch was trained.
 
     Raises:
         UserError: if a column is missing.
@@ -61,17 +62,22 @@ def read_history(path: Path) -> History | None:
         numbers={name: np.array([float(row[name] or "nan") for row in rows]) for name in numeric},
         phases=tuple(row["phase"] for row in rows),
         best=best[-1] if best else None,
+        marked=tuple(best),
     )
 
 
 def training_curves(history: History, *, select_on: str) -> bytes:
     """Return loss, validation metric, learning rate and where the time went, by epoch, as a PNG file.
 
+    Of an svm, loss and validation metric by C.
+
     Args:
-        history: At least one epoch.
+        history: At least one epoch, or C.
         select_on: `<head>.<metric>`, the number that chose the best epoch.
     """
     head, _, metric = select_on.rpartition(".")
+    if "c" in history.numbers:
+        return _over_c(history, head, metric)
     with canvas.style():
         fig = canvas.figure(
             10.0,
@@ -90,6 +96,51 @@ def training_curves(history: History, *, select_on: str) -> bytes:
         rate.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         _draw_time(time, history)
         return canvas.png(fig)
+
+
+def _over_c(history: History, head: str, metric: str) -> bytes:
+    numbers, best = history.numbers, history.best
+    chosen = f" · {head}: C = {numbers['c'][best]:g}" if best is not None else ""
+    score = numbers.get(f"val_{head}_{metric}")
+    scored = f", val {metric} {score[best]:.3f}" if best is not None and score is not None else ""
+    with canvas.style():
+        fig = canvas.figure(
+            10.0,
+            3.8,
+            title="Support vector machines",
+            subtitle=f"{len(history.phases)} fitted, {np.nansum(numbers['epoch_s']):,.0f} s in all{chosen}{scored}",
+            caption="Ringed: the C that was chosen, on val. Small: a wide margin; large: few clips on the wrong side.",
+        )
+        loss, quality = fig.subplots(1, 2)
+        for number, name in enumerate(history.heads):
+            colour = LINES[number % len(LINES)]
+            _draw_over_c(loss, history, name, "train_loss", colour, f"train {name}", "--")
+            _draw_over_c(loss, history, name, f"val_{name}_loss", colour, f"val {name}", "-")
+            shown = "top1" if metric == "loss" else metric
+            _draw_over_c(quality, history, name, f"val_{name}_{shown}", colour, f"val {name}", "-")
+        _finish_over_c(loss, "loss")
+        _finish_over_c(quality, ("top1" if metric == "loss" else metric).replace("_", " "))
+        quality.set_ylim(0, 1.03)
+        return canvas.png(fig)
+
+
+def _draw_over_c(axes: "Axes", history: History, head: str, column: str, colour: str, label: str, style: str) -> None:
+    values = history.numbers[column]
+    own = [row for row, phase in enumerate(history.phases) if phase == head and not np.isnan(values[row])]
+    axes.plot(
+        history.numbers["c"][own], values[own], style, color=colour, marker="o", markersize=3, label=label, lw=1.5
+    )
+    chosen = [row for row in own if row in history.marked]
+    axes.plot(history.numbers["c"][chosen], values[chosen], "o", color=colour, fillstyle="none", markersize=9)
+
+
+def _finish_over_c(axes: "Axes", heading: str) -> None:
+    axes.set_title(heading, loc="left", fontsize=9.5, color=GREY)
+    axes.set_xlabel("C")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.grid(axis="y", color=FAINT)
+    axes.legend(fontsize=8.5)
 
 
 def _subtitle(history: History, head: str, metric: str) -> str:

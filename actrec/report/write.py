@@ -106,18 +106,32 @@ def results(
 
 
 def run_costs(history_csv: Path) -> dict[str, float | int]:
-    """Return what training cost, from its history: epochs, the best one, seconds, and the peak of memory in MB."""
+    """Return what training cost, from its history: epochs, the best one, time, and the peak of memory in MB.
+
+    `clips_per_s` is of the time in which clips were waited for and learned from, without validation; it lacks where the
+    history does not say how many clips an epoch had.
+    """
     history = curves.read_history(history_csv)
     if history is None:
         return {"epochs": 0}
     numbers = history.numbers
+    seconds = float(numbers["epoch_s"].sum())
     best = {} if history.best is None else {"best_epoch": int(numbers["epoch"][history.best])}
     return {
         "epochs": len(numbers["epoch"]),
         **best,
-        "seconds": round(float(numbers["epoch_s"].sum()), 1),
+        "seconds": round(seconds, 1),
+        "minutes": round(seconds / 60, 2),
+        **_rate(numbers),
         "peak_memory_mb": round(float(numbers["peak_memory_mb"].max()), 1),
     }
+
+
+def _rate(numbers: Mapping[str, Any]) -> dict[str, float]:
+    learning_s = float((numbers["data_s"] + numbers["compute_s"]).sum())
+    if "train_clips" not in numbers or not learning_s:
+        return {}
+    return {"clips_per_s": round(float(numbers["train_clips"].sum()) / learning_s, 1)}
 
 
 def _tables(all_scores: Sequence[AnyScores], with_one_class: Sequence[Scores]) -> dict[str, str]:

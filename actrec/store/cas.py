@@ -51,10 +51,10 @@ class Store:
             os.utime(record)  # the time of last use, for `prune`; never the item's own, which DVC watches
         return Entry(path, meta["sha256"], meta["size_bytes"])
 
-    def put(self, stage: str, key: str, content: bytes) -> Entry:
-        """Keep `content` under `key`."""
+    def put(self, stage: str, key: str, content: bytes, *, sync: bool = True) -> Entry:
+        """Keep `content` under `key`; without `sync` for who compares the digest, see `Entry`, with what is read."""
         path = self._path(stage, key)
-        write_atomic(path, content)
+        write_atomic(path, content, sync=sync)
         path.chmod(0o444)  # outs are hard links to it
         meta = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
         write_atomic(_record(path), json.dumps(meta), sync=False)  # a torn one counts as no entry

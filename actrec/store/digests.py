@@ -185,7 +185,7 @@ def inspect_files(paths: Iterable[Path], *, memory: Memory) -> dict[Path, Inspec
         UserError: if a file cannot be read.
     """
     digests = digest_files(paths, memory=memory)
-    version = code_version("actrec.media.probe", "av")
+    version = code_version("actrec.media.probe", "av", "pillow")
     headers = {sha256: memory.header(sha256, version) for sha256 in set(digests.values())}
     first = {sha256: path for path, sha256 in reversed(digests.items())}
     for sha256, header in _read_headers({sha256: first[sha256] for sha256, known in headers.items() if known is None}):

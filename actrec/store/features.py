@@ -43,7 +43,7 @@ def feature_identity(
             "weights_sha256": weights_sha256[modality],
             "spec": dict(specs[modality]),
             "views": features["views"],
-            "augment": features["augment"][modality] if has_random_views else None,
+            "augment": features["augment"].get(modality) if has_random_views else None,
             "precision": features["precision"],
             "batch_size": features["batch_size"],
             "compute": dict(compute),

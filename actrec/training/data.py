@@ -15,7 +15,8 @@ from actrec.pose.layouts import Layout
 from actrec.store.features import CachedFeatures
 from actrec.store.tree import read_index
 from actrec.training.labels import label_tensors
-from actrec.training.modalities import Folders, open_modalities
+from actrec.training.modalities import Folder, Folders, open_modalities
+from actrec.training.pair_geometry import PairGeometry
 from actrec.training.sources import CachedTokens, LiveClips, Source
 from actrec.training.views import PLAIN, PlainViews
 
@@ -86,11 +87,16 @@ class Inputs:
     @property
     def specs(self) -> dict[str, dict[str, Any]]:
         """How the arrays of each modality were made."""
-        beside = {"beside_px": self.clip_spec.size_px if self.clip_spec else None}  # how skeletons are cropped
-        return {
-            m: {**folder.spec, **beside} if isinstance(folder, PoseFolder) else asdict(folder.spec)
-            for m, folder in self.folders.items()
-        }
+        return {modality: self._spec_of(folder) for modality, folder in self.folders.items()}
+
+    def _spec_of(self, folder: Folder) -> dict[str, Any]:
+        match folder:
+            case PoseFolder():  # skeletons are cropped as the pictures beside them
+                return {**folder.spec, "beside_px": self.clip_spec.size_px if self.clip_spec else None}
+            case PairGeometry():
+                return {}
+            case _:
+                return asdict(folder.spec)
 
     def parents(self, fine: str, coarse: str) -> tuple[int, ...]:
         """Return the class of the head `coarse` that each class of `fine` belongs to.
@@ -136,20 +142,22 @@ def open_inputs(manifest: Path, *, frames: Path, mels: Path, skeletons: Path, mo
         frames: The folder of clip tensors.
         mels: The folder of spectrograms.
         skeletons: The file of skeletons.
-        modalities: Of the model: rgb, audio, pose.
+        modalities: Of the model: rgb, audio, pose, geometry.
 
     Raises:
         UserError: if a stage before has not run, or no clip is left.
     """
-    folders: dict[str, ClipFolder | MelFolder | PoseFolder] = {}
+    folders: dict[str, Folder] = {}
     if "rgb" in modalities:
         folders["rgb"] = ClipFolder(frames, read_index(frames))
     if "audio" in modalities:
         folders["audio"] = MelFolder(mels, read_index(mels))
     if "pose" in modalities:
         folders["pose"] = PoseFolder(skeletons)
-    needed = [folder for modality, folder in folders.items() if modality != "audio" or len(folders) == 1]
     rows = load_manifest(manifest)
+    if "geometry" in modalities:
+        folders["geometry"] = PairGeometry(rows.clips)
+    needed = [folder for modality, folder in folders.items() if modality != "audio" or len(folders) == 1]
     usable = rows.keep(c.clip_id for c in rows.clips if all(c.clip_id in folder.digests for folder in needed))
     if not usable.clips:
         raise UserError(f"{manifest.parent}: no clip can be used. quarantine_*.csv and sound.csv there say why")

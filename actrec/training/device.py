@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from typing import Any
 
 import torch
@@ -84,6 +85,19 @@ def _refuse_too_many(device: str, devices: int) -> None:
         raise UserError(f"train.devices is {devices}, but torch sees GPUs here: {found}. Set train.devices: {found}")
 
 
+def seed_step(seed: int, device: torch.device) -> None:
+    """Seed what dropout draws from on this device.
+
+    torch.manual_seed seeds those of all devices. Where there is no GPU it costs milliseconds, and remembers each seed
+    for a GPU that may come.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
 def synchronise_batch_norm(model: nn.Module, fabric: Fabric) -> nn.Module:
     """Return the model, whose batch norm in training is over the clips of all GPUs where there are several.
 
@@ -122,6 +136,34 @@ def _refuse_small_input(convolution: nn.Module, inputs: tuple[torch.Tensor, ...]
             f"train.precision is bf16, in which torch may compute wrong gradients on a CPU, where a 3-D convolution of "
             f"{shown[1]} sees but {shown[0]} (frames x height x width). Set train.precision: fp32"
         )
+
+
+def refuse_to_compile(device: torch.device) -> None:
+    """Compile a little, so that what lacks for it is known before the data are read.
+
+    Raises:
+        UserError: if torch.compile does not work on this device.
+    """
+    number = time.time_ns() % 10**9  # in the code that is compiled, so that no cache has it: they outlive compilers
+    trial = torch.compile(lambda values: (values * number).sum(), dynamic=False)
+    try:
+        trial(torch.ones(8, device=device))
+    except Exception as error:
+        raise UserError(
+            f"compute.compile is true, but torch.compile does not work on {device} here "
+            f"({' '.join(str(error).split())[:200]}). Install a C++ compiler such as g++ with the headers of Python "
+            "and, for a GPU, triton; or set compute.compile: false"
+        ) from None
+
+
+def compile_in_place(module: nn.Module) -> None:
+    """Let calls of the module run through torch.compile; the names in its state dict stay what they are.
+
+    Each shape of a batch is compiled for itself, and no kernels are chosen by measuring them: so a run that was killed
+    goes on with the kernels that it had, whatever batch comes first.
+    """
+    torch.compiler.reset()  # what earlier phases and runs compiled is over, and would count towards torch's limit
+    module.compile(dynamic=False, options={"deterministic": True})
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from lightning_fabric import Fabric
 
 from actrec.metrics.summary import AnyScores
@@ -21,7 +22,7 @@ def score_splits(
     inputs: Inputs,
     splits: Sequence[str],
     *,
-    views: PlainViews = PLAIN,
+    views: Sequence[PlainViews] = (PLAIN,),
     batch_size: int,
     fabric: Fabric,
 ) -> list[AnyScores]:
@@ -32,7 +33,7 @@ def score_splits(
         about: What its checkpoint says of it.
         inputs: The clips.
         splits: Which of them.
-        views: What is shown of a clip.
+        views: What is shown of a clip; probabilities are averaged over all.
         batch_size: Clips at a time.
         fabric: The device; of several, each process computes a part, and all get the whole.
 
@@ -43,8 +44,11 @@ def score_splits(
     ranks = Ranks(fabric.global_rank, fabric.world_size)
     scores: list[AnyScores] = []
     for split in splits:
-        source = inputs.source(split, backbones=about.model["backbones"], augment={}, seed=about.seed, views=views)
-        batches = Batches(own_rows(source, ranks))
-        probs = predict_together(model, batches, len(source), fabric=fabric, batch_size=batch_size)
+        found = []
+        for own in views:
+            source = inputs.source(split, backbones=about.model["backbones"], augment={}, seed=about.seed, views=own)
+            batches = Batches(own_rows(source, ranks))
+            found.append(predict_together(model, batches, len(source), fabric=fabric, batch_size=batch_size))
+        probs = {output: np.mean([each[output] for each in found], axis=0) for output in found[0]}
         scores += scores_of(split, source, probs, about.classes)
     return scores

@@ -1,5 +1,7 @@
 """Frozen backbones run once over every clip; what they say is kept in the store, by clip and modality.
 
+Of pairs it is kept by person: whoever is in several pairs of a picture is looked at once, see `Modality.parts`.
+
 A clip's features must not depend on which other clips are computed along with it, or a killed run would end with other
 numbers than an undisturbed one. So every batch has the same shape: the last one is filled up.
 """
@@ -7,6 +9,7 @@ numbers than an undisturbed one. So every batch has the same shape: the last one
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,10 @@ from actrec.models.recogniser import Recogniser
 from actrec.store.cas import Entry, Store, item_key
 from actrec.store.closure import code_version
 from actrec.store.features import write_features
+from actrec.store.workers import worker_count
 from actrec.training.data import Inputs
 from actrec.training.modalities import Modality, drawn_by, open_modalities
+from actrec.training.pair_geometry import PairGeometry
 from actrec.training.predict import to_device
 from actrec.training.randomness import generator
 
@@ -46,7 +51,7 @@ class Views:
     seed: int
 
     def of(self, clip_id: str) -> torch.Tensor:
-        """Return the views (views, …) of a clip."""
+        """Return the views (views, …) of a clip, or of a part of one."""
         if not self.random:
             return self.reader.plain(clip_id)
         return torch.stack(
@@ -96,19 +101,21 @@ def cache_features(
     train = [clip.clip_id for clip in inputs.manifest.of_split("train")]
     runner = fabric.to_device(model.eval())
     readers = open_modalities(inputs.folders, backbones=backbones, augment=augment)
-
     how: dict[str, Any] = {"batch_size": batch_size, "dtype": dtype, "device": fabric.device, "store": store}
 
     def features_of(modality: str, clip_ids: Sequence[str], random: int) -> np.ndarray:
-        views_of = Views(modality, readers[modality], random, seed)
+        reader = readers[modality]
+        if isinstance(reader, PairGeometry):  # read faster than found in the store
+            return torch.stack([reader.plain(clip_id) for clip_id in clip_ids]).numpy()
+        views_of = Views(modality, reader, random, seed)
         with fabric.autocast():
             return extract(runner, clip_ids, views_of, identity=identity[modality], **how)
 
     plain = {m: features_of(m, every, 0) for m in readers}
-    if views > 1:
-        random = {m: features_of(m, train, views - 1) for m in readers}
-    else:
-        random = {m: values[: len(train), :0] for m, values in plain.items()}
+    # Of geometry a random view is the plain one.
+    drawn = [m for m, reader in readers.items() if views > 1 and not isinstance(reader, PairGeometry)]
+    none = {m: values[: len(train), :0] for m, values in plain.items()}
+    random = {**none, **{m: features_of(m, train, views - 1) for m in drawn}}
     write_features(
         path,
         identity=identity,
@@ -147,22 +154,35 @@ def extract(
         UserError: if no clip has the modality, or a feature is not a number or too large for `dtype`.
     """
     digests = views.reader.digests
-    having = [clip_id for clip_id in clip_ids if clip_id in digests]
-    if not having:
+    parts = {clip_id: views.reader.parts(clip_id) for clip_id in clip_ids if clip_id in digests}
+    if not parts:
         raise UserError(f"no clip has {views.modality}: take it out of model.backbones, or look at sound.csv for why")
     version = code_version("actrec.training.extract", "torch", "torchvision", "transformers")
     settings = {"modality": views.modality, **_settings(identity, views), "device": device.type}
-    keys = {i: item_key(version, settings, digests[i], *([i] if views.random else [])) for i in having}
-    missing = [clip_id for clip_id in having if store.find(_STAGE, keys[clip_id]) is None]
-    for clip_id, tokens in _compute(model, missing, views, batch_size, device):
-        content = io.BytesIO()
+    needed = dict.fromkeys(part for own in parts.values() for part in own)
+    keys = {i: item_key(version, settings, digests[i], *([i] if views.random else [])) for i in needed}
+    stored = {part: _read(store.find(_STAGE, key)) for part, key in keys.items()}
+    found = {part: values for part, values in stored.items() if values is not None}
+    missing = [part for part in needed if part not in found]
+    for part, tokens in _compute(model, missing, views, batch_size, device):
         with np.errstate(over="ignore"):  # told below, with the clip's name
             values = tokens.astype(dtype)
         if not np.isfinite(values).all():
-            raise UserError(f"{clip_id}: its features are no numbers in {dtype.__name__}. Set features.precision: fp32")
+            raise UserError(f"{part}: its features are no numbers in {dtype.__name__}. Set features.precision: fp32")
+        content = io.BytesIO()
         np.save(content, values)
-        store.put(_STAGE, keys[clip_id], content.getvalue())
-    return _collect(clip_ids, {clip_id: store.find(_STAGE, key) for clip_id, key in keys.items()})
+        # To sync a file takes longer than to describe a picture: what is torn is noticed when it is read.
+        store.put(_STAGE, keys[part], content.getvalue(), sync=False)
+        found[part] = values
+    return _collect(clip_ids, parts, found)
+
+
+def _read(entry: Entry | None) -> np.ndarray | None:
+    """Return the array of an entry; None if there is none, or the power failed before it was on the disk."""
+    content = entry.path.read_bytes() if entry else b""
+    if entry is None or sha256(content).hexdigest() != entry.sha256:
+        return None
+    return np.load(io.BytesIO(content), allow_pickle=False)
 
 
 def _settings(identity: Mapping[str, Any], views: Views) -> dict[str, Any]:
@@ -172,12 +192,16 @@ def _settings(identity: Mapping[str, Any], views: Views) -> dict[str, Any]:
     return {**identity, "views": 0, "augment": None, "seed": None if identity["weights_sha256"] else identity["seed"]}
 
 
-def _collect(clip_ids: Sequence[str], entries: Mapping[str, Entry | None]) -> np.ndarray:
-    found = {clip_id: np.load(entry.path, allow_pickle=False) for clip_id, entry in entries.items() if entry}
-    values = np.zeros((len(clip_ids), *next(iter(found.values())).shape), next(iter(found.values())).dtype)
+def _collect(
+    clip_ids: Sequence[str], parts: Mapping[str, Sequence[str]], found: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Return (clips, views, N, D), the N tokens of a clip being those of its parts; zeros for clips without any."""
+    first = next(iter(parts.values()))
+    views, tokens, width = found[first[0]].shape
+    values = np.zeros((len(clip_ids), views, tokens * len(first), width), found[first[0]].dtype)
     for row, clip_id in enumerate(clip_ids):
-        if clip_id in found:
-            values[row] = found[clip_id]
+        if clip_id in parts:
+            values[row] = np.concatenate([found[part] for part in parts[clip_id]], axis=1)
     return values
 
 
@@ -189,11 +213,11 @@ def _compute(
     per_clip = max(views.random, 1) * len(views.reader.absent())
     at_once = max(batch_size // per_clip, 1)
     chunks = [list(clip_ids[i : i + at_once]) for i in range(0, len(clip_ids), at_once)]
-    padded = [chunk + [chunk[-1]] * (at_once - len(chunk)) for chunk in chunks]
     # One worker reads and crops the next batch while the backbone has this one.
-    loader = DataLoader(_Chunks(padded, views), batch_size=None, num_workers=1 if len(padded) > 1 else 0)
+    workers = min(worker_count() if views.reader.is_slow else 1, len(chunks))
+    loader = DataLoader(_Chunks(chunks, at_once, views), batch_size=None, num_workers=workers if len(chunks) > 1 else 0)
     label = f"{_STAGE} ({views.modality})"
-    for chunk, batch in zip(chunks, progress(loader, len(padded), label, "batches"), strict=True):
+    for chunk, batch in zip(chunks, progress(loader, len(chunks), label, "batches"), strict=True):
         with torch.inference_mode():
             tokens = model.tokens_of(views.modality, to_device({"views": batch}, device)["views"])
         values = tokens.float().unflatten(0, (at_once, per_clip)).cpu().numpy()
@@ -201,12 +225,13 @@ def _compute(
 
 
 class _Chunks(Dataset):
-    def __init__(self, chunks: Sequence[Sequence[str]], views: Views) -> None:
-        self._chunks, self._views = chunks, views
+    def __init__(self, chunks: Sequence[Sequence[str]], at_once: int, views: Views) -> None:
+        self._chunks, self._at_once, self._views = chunks, at_once, views
 
     def __len__(self) -> int:
         return len(self._chunks)
 
     def __getitem__(self, number: int) -> torch.Tensor:
-        """Return the views of a chunk's clips (clips * views, …)."""
-        return torch.cat([self._views.of(clip_id) for clip_id in self._chunks[number]])
+        """Return the views of a chunk's clips (clips * views, …), filled up with those of its last clip."""
+        shown = [self._views.of(clip_id) for clip_id in self._chunks[number]]
+        return torch.cat(shown + shown[-1:] * (self._at_once - len(shown)))

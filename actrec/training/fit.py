@@ -16,12 +16,20 @@ from actrec.console import progress, say
 from actrec.errors import UserError
 from actrec.metrics.summary import summarise
 from actrec.models.recogniser import Recogniser
-from actrec.training.device import peak_memory_mb, refuse_wrong_gradients, synchronise_batch_norm
-from actrec.training.labels import NO_LABEL
+from actrec.training.device import (
+    compile_in_place,
+    peak_memory_mb,
+    refuse_to_compile,
+    refuse_wrong_gradients,
+    seed_step,
+    synchronise_batch_norm,
+)
+from actrec.training.labels import NO_LABEL, in_class_order
 from actrec.training.loss import Loss
+from actrec.training.mixup import Mix, draw_mix
 from actrec.training.optimizer import make_optimizer
 from actrec.training.predict import predict_together, to_device
-from actrec.training.randomness import derive, epoch_order
+from actrec.training.randomness import balanced_order, derive, epoch_order, generator
 from actrec.training.ranks import Ranks, own_rows
 from actrec.training.schedule import best_epoch, epochs_without_gain, lr_factor
 from actrec.training.scores import scores_of
@@ -60,6 +68,10 @@ class Run:
         checkpoint: Where the state is kept; what is there is taken up. The caller sees to it that the path is another
             one for other settings, code or data.
         save_every_s: Besides the end of each epoch.
+        compiled: Whether training, not validation, runs through torch.compile.
+
+    Raises:
+        UserError: if the settings ask for what the model, the classes or the machine cannot do.
     """
 
     def __init__(
@@ -75,26 +87,35 @@ class Run:
         seed: int,
         checkpoint: Path,
         save_every_s: float = 300.0,
+        compiled: bool = False,
     ) -> None:
+        if settings.mixup_alpha and model.pcan is not None:
+            raise UserError(
+                "train.mixup_alpha: model.neck.pcan asks whether a clip is of the class that it is taken for, and a "
+                "mixture is of two. Set train.mixup_alpha: 0, or model.neck.pcan: null"
+            )
+        if compiled:
+            refuse_to_compile(fabric.device)
         self.settings, self.seed, self.fabric = settings, seed, fabric
-        self._val, self._classes = val, classes
+        self._labels, self._val, self._classes = train.labels, val, classes
         self._ranks = Ranks(fabric.global_rank, fabric.world_size)
         self._train_batches, self._val_batches = Batches(train), Batches(own_rows(val, self._ranks))
         self._steps = Steps(len(train), settings.batch_size, settings.accumulate)
         self._always_frozen = model.frozen
         refuse_wrong_gradients(model, fabric)
         self._core: Any = fabric.to_device(synchronise_batch_norm(model, fabric))
-        self._loss = fabric.to_device(
+        self._loss: Any = fabric.to_device(
             Loss(
                 heads,
                 labels=train.labels,
                 num_classes={head: len(names) for head, names in classes.items()},
-                class_weights=settings.class_weights,
+                class_weights=_weights(settings.class_weights, classes),
                 label_smoothing=settings.label_smoothing,
+                soft_recall=settings.soft_recall,
                 total=self._ranks.total if self._ranks.size > 1 else None,
             )
         )
-        self._checkpoint, self._save_every_s = checkpoint, save_every_s
+        self._checkpoint, self._save_every_s, self._compiled = checkpoint, save_every_s, compiled
         self.state = State()
         self._model: Any = None
         self._optimizer: Any = None
@@ -125,9 +146,8 @@ class Run:
         if self._is_phase_start():
             self._enter()
         self._model.train()
-        order = epoch_order(steps.num_clips, seed=self.seed, epoch=state.epoch)
         batches = self._train_batches.training(
-            ranks.order(order, settings.batch_size),
+            ranks.order(self._order(), settings.batch_size),
             batch_size=ranks.batch_size(settings.batch_size),
             epoch=state.epoch,
             first=state.step,
@@ -146,11 +166,19 @@ class Run:
                 saved = done
             ready = time.perf_counter()
 
+    def _order(self) -> np.ndarray:
+        """Return which clips the epoch visits, of all processes."""
+        if self.settings.sampler == "shuffled":
+            return epoch_order(self._steps.num_clips, seed=self.seed, epoch=self.state.epoch)
+        (head,) = self._classes
+        return balanced_order(self._labels[head].numpy(), seed=self.seed, epoch=self.state.epoch)
+
     def _step(self, batch: dict[str, Any]) -> None:
         state, steps, clip_norm = self.state, self._steps, self.settings.clip_norm
         ranks, is_update = self._ranks, steps.is_update(state.step + 1)
         # Of several processes each drops out other things; views and order are the same for any number of them.
-        torch.manual_seed(derive(self.seed, "step", state.epoch, state.step, *([ranks.rank] if ranks.size > 1 else [])))
+        rank = [ranks.rank] if ranks.size > 1 else []
+        seed_step(derive(self.seed, "step", state.epoch, state.step, *rank), self.fabric.device)
         self._set_lr()
         with self.fabric.no_backward_sync(self._model, enabled=not is_update):
             loss, values = self._losses(batch)
@@ -176,11 +204,28 @@ class Run:
         labels = batch["labels"]
         if not own_clips:  # a clip that another process has is there, so that this one can take part
             labels = {head: torch.full_like(values, NO_LABEL) for head, values in labels.items()}
-        logits, penalties = self._model({**batch, "labels": labels})
+        mix = self._mix(labels)
+        logits, penalties = self._model({**(mix.shown(batch) if mix else batch), "labels": labels})
+
+        def by(loss: Callable[..., torch.Tensor]) -> torch.Tensor:
+            return mix.loss(loss, logits, labels) if mix else loss(logits, labels)
+
+        judged = by(self._loss)
+        if self.settings.soft_recall:
+            penalties = {**penalties, "soft_recall": by(self._loss.soft_recall)}
         added = {name: value.float() * (own_clips / num_clips) for name, value in penalties.items()}
-        loss = torch.stack([self._loss(logits, labels), *added.values()]).sum()
+        loss = torch.stack([judged, *added.values()]).sum()
         values = self._ranks.total(torch.stack([loss, *added.values()]).detach()).tolist()
         return loss, dict(zip(("loss", *added), values, strict=True))
+
+    def _mix(self, labels: Mapping[str, torch.Tensor]) -> Mix | None:
+        """Return how this process's clips of the step are mixed with each other."""
+        alpha, state = self.settings.mixup_alpha, self.state
+        if not alpha:
+            return None
+        (num_clips,) = {len(values) for values in labels.values()}
+        rng = generator(self.seed, "mixup", state.epoch, state.step)
+        return draw_mix(rng, num_clips, alpha=alpha, device=self.fabric.device)
 
     def _finish_epoch(self) -> Row:
         state, started = self.state, time.perf_counter()
@@ -193,6 +238,7 @@ class Run:
             **{f"train_{name}": value / self._steps.num_clips for name, value in state.penalty_sums.items()},
             "val_score": scores[_column(self.settings.select_on)] if scores else None,
             **scores,
+            "train_clips": self._steps.num_clips,
             "data_s": round(state.seconds["data"], 4),
             "compute_s": round(state.seconds["compute"], 4),
             "epoch_s": round(sum(state.seconds.values()) + time.perf_counter() - started, 4),
@@ -247,7 +293,10 @@ class Run:
         """
         self._core.freeze(*(self._core.backbones if self._phase().name == "frozen" else self._always_frozen))
         self._model = None  # which takes its hooks off the parameters
-        self._model = self.fabric.setup_module(_Learner(self._core))
+        learner = _Learner(self._core)
+        if self._compiled:
+            compile_in_place(learner)
+        self._model = self.fabric.setup_module(learner)
         factor = self.settings.backbone_lr_factor
         self._optimizer = self.fabric.setup_optimizers(
             make_optimizer(self.settings.optimizer, self._core, backbone_lr_factor=factor)
@@ -321,6 +370,13 @@ class _Learner(nn.Module):
 
     def forward(self, batch: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         return self.core.learn(batch)
+
+
+def _weights(chosen: str | Mapping[str, float], classes: Mapping[str, Sequence[str]]) -> str | list[float]:
+    if isinstance(chosen, str):
+        return chosen
+    (names,) = classes.values()
+    return in_class_order(chosen, names)
 
 
 def _column(metric: str) -> str:

@@ -1,4 +1,4 @@
-"""The course of training: a row an epoch, as a file and as lines on the screen."""
+"""The course of training: a row an epoch, or a C of an svm, as a file and as lines on the screen."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from actrec.console import say
 
 
 def dump_history(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return history.csv: a row an epoch, columns as in the rows."""
+    """Return history.csv: a row an epoch or C, columns as in the rows."""
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -28,5 +28,17 @@ def epoch_printer(select_on: str, total_epochs: int) -> Callable[[Mapping[str, A
             f"val {select_on} {score}{' *' if row['is_best'] else '  '}  "
             f"{row['epoch_s']:.1f} s, {waiting:.0%} of it waiting for data"
         )
+
+    return show
+
+
+def fit_printer(select_on: str) -> Callable[[Mapping[str, Any]], None]:
+    """Return what prints the row of an svm: its head and C, the loss, the score that C is chosen by, the time."""
+    metric = select_on.rpartition(".")[2]
+
+    def show(row: Mapping[str, Any]) -> None:
+        if row["val_score"] is not None:
+            said = f"loss {row['train_loss']:.4f}  val {row['phase']}.{metric} {row['val_score']:.4f}"
+            say(f"svm: {row['phase']}, C = {row['c']:<8g} {said}  {row['epoch_s']:.1f} s")
 
     return show

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 
 from actrec.data.manifest import Clip, split_names
+from actrec.errors import UserError
 
 NO_LABEL = -1
 
@@ -27,6 +28,20 @@ def label_tensors(
         head: _many_hot(clips, head, names) if head in multi_label else _numbers(clips, head, names)
         for head, names in classes.items()
     }
+
+
+def in_class_order(weights: Mapping[str, float], names: Sequence[str]) -> list[float]:
+    """Return train.class_weights {class: weight} as a weight a class number.
+
+    Raises:
+        UserError: if a class has none, or a name is no class.
+    """
+    if set(weights) != set(names):
+        raise UserError(
+            f"train.class_weights is of {sorted(weights)}; the classes are {list(names)}. Give each of them a weight, "
+            "and nothing else; or take balanced"
+        )
+    return [weights[name] for name in names]
 
 
 def _numbers(clips: Sequence[Clip], head: str, names: Sequence[str]) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """What training minimises."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from actrec.outputs import label_head, modality_of
 from actrec.training.labels import NO_LABEL
+from actrec.training.soft_recall import soft_recall_loss
 
 
 class Loss(nn.Module):
@@ -24,9 +25,11 @@ class Loss(nn.Module):
         labels: Of the training clips, for balanced class weights.
         num_classes: A head.
         class_weights: `none`, or `balanced`: n / (classes * count), so that every class weighs the same in total. Of a
-            head with several classes a clip: the positives of a class weigh as much as its negatives.
+            head with several classes a clip: the positives of a class weigh as much as its negatives. Or a weight a
+            class, of the only head.
         label_smoothing: Share s of the target that is spread over all classes; 0 and 1 become s / 2 and 1 - s / 2 where
             a clip may have several.
+        soft_recall: The section `train.soft_recall`; of no matter without it.
         total: Sums each value of a tensor over all processes, where there are several.
     """
 
@@ -36,16 +39,17 @@ class Loss(nn.Module):
         *,
         labels: Mapping[str, torch.Tensor],
         num_classes: Mapping[str, int],
-        class_weights: str,
+        class_weights: str | Sequence[float],
         label_smoothing: float,
+        soft_recall: Mapping[str, Any] | None = None,
         total: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.weights = {name: head["loss_weight"] for name, head in heads.items()}
-        self.label_smoothing, self._total = label_smoothing, total
+        self.label_smoothing, self._soft_recall, self._total = label_smoothing, soft_recall, total
         self._numbers = {name: number for number, name in enumerate(heads)}
         for name, number in self._numbers.items():
-            balance = _balance(labels[name], num_classes[name]) if class_weights == "balanced" else None
+            balance = _balance(class_weights, labels[name], num_classes[name]) if class_weights != "none" else None
             self.register_buffer(f"balance_{number}", balance, persistent=False)
 
     def forward(self, logits: Mapping[str, torch.Tensor], labels: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -60,6 +64,15 @@ class Loss(nn.Module):
             self._weight(output) * self._part(values.float(), labels[head], self._balance(head)) * shares[head]
             for output, values in logits.items()
             for head in [label_head(output)]
+        ]
+        return torch.stack(parts).sum()
+
+    def soft_recall(self, logits: Mapping[str, torch.Tensor], labels: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return what `train.soft_recall` adds to the loss of a batch: of each output, see `soft_recall_loss`."""
+        assert self._soft_recall, "asked for only where it is set"
+        parts = [
+            self._weight(output) * soft_recall_loss(values, labels[label_head(output)], **self._soft_recall)
+            for output, values in logits.items()
         ]
         return torch.stack(parts).sum()
 
@@ -79,11 +92,13 @@ class Loss(nn.Module):
         return dict(zip(self._numbers, torch.where(whole > 0, own / whole.clamp(min=1e-12), 0.0), strict=True))
 
     def _part(self, logits: torch.Tensor, labels: torch.Tensor, balance: torch.Tensor | None) -> torch.Tensor:
-        if not (labels != NO_LABEL).any():
+        if not _weight_of(labels, balance):
             return logits.sum() * 0
         if labels.ndim == 1:
+            # Smoothed targets would give clips of a class without weight a say, beyond the weights that are divided by.
+            counted = labels if balance is None else labels.where(balance[labels] > 0, NO_LABEL)
             return functional.cross_entropy(
-                logits, labels, weight=balance, ignore_index=NO_LABEL, label_smoothing=self.label_smoothing
+                logits, counted, weight=balance, ignore_index=NO_LABEL, label_smoothing=self.label_smoothing
             )
         known = labels[:, 0] != NO_LABEL
         targets = labels[known] * (1 - self.label_smoothing) + self.label_smoothing / 2
@@ -98,7 +113,9 @@ def _weight_of(labels: torch.Tensor, balance: torch.Tensor | None) -> torch.Tens
     return known.new_tensor(len(known), dtype=torch.float32) if balance is None else balance[known].sum()
 
 
-def _balance(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+def _balance(class_weights: str | Sequence[float], labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    if not isinstance(class_weights, str):
+        return torch.tensor(class_weights, dtype=torch.float32)
     return balanced_weights(labels, num_classes) if labels.ndim == 1 else positive_weights(labels)
 
 

@@ -8,10 +8,12 @@ import torch
 
 from actrec.media.clip import ClipFolder
 from actrec.media.sound import MelFolder
+from actrec.models.hog import descriptors
 from actrec.pose.box import apply_crop, in_square
 from actrec.pose.folder import PoseFolder
 from actrec.pose.heatmap import joint_heatmaps, limb_heatmaps
 from actrec.pose.sampling import sample_test, sample_train
+from actrec.training.pair_geometry import PairGeometry
 from actrec.training.views import (
     PLAIN,
     Crop,
@@ -19,6 +21,7 @@ from actrec.training.views import (
     cut,
     jittered,
     plain_view,
+    randaugmented,
     random_crop,
     random_mel,
     scaled_px,
@@ -32,6 +35,12 @@ class Modality(Protocol):
     """One modality of all clips. `digests` names the content of each clip that has it."""
 
     digests: Mapping[str, str]
+    # Whether a view takes longer to make than a backbone to look at: several processes are worth their while.
+    is_slow: bool
+
+    def parts(self, clip_id: str) -> tuple[str, ...]:
+        """Return the ids of what a clip can be looked at in parts as, by the same calls: their tokens are its own."""
+        ...
 
     def plain(self, clip_id: str) -> torch.Tensor:
         """Return the plain views of a clip (views, …)."""
@@ -47,13 +56,13 @@ class Modality(Protocol):
 
 
 class RgbClips:
-    """Pictures: uint8 (views, T, S, S, 3) from the frames stage.
+    """Pictures: uint8 (views, T, S, S, 3) from the frames stage; for hog their descriptors, float32 (views, T, D).
 
     Args:
         folder: Holds them, (clips_per_video, clip_frames, size_px, size_px, 3) a clip.
         backbone: The section `model.backbones.rgb`: S is its input_px. If it has input_frames, so many are chosen of
             those stored: at random for training, as `sample_test` says for plain views; otherwise T is clip_frames.
-        augment: See `random_crop` and `jittered`.
+        augment: See `random_crop`, `jittered` and `randaugmented`.
         views: What is shown plainly.
     """
 
@@ -62,7 +71,7 @@ class RgbClips:
         folder: ClipFolder,
         *,
         backbone: Mapping[str, Any],
-        augment: Mapping[str, float],
+        augment: Mapping[str, Any],
         views: PlainViews = PLAIN,
     ) -> None:
         self._folder, self._augment, self._views = folder, augment, views
@@ -70,13 +79,18 @@ class RgbClips:
         self._input_px, self._input_frames = backbone["input_px"], backbone.get("input_frames")
         self._plain_px = scaled_px(self._input_px, views.scale)
         self.digests: Mapping[str, str] = folder.digests
+        self.is_slow = backbone.get("kind") == "hog"
+
+    def parts(self, clip_id: str) -> tuple[str, ...]:
+        """Return the people of a pair, whom others may share; the clip itself if the backbone sees frames together."""
+        return self._folder.parts(clip_id) if _sees_frames_singly(self._backbone) else (clip_id,)
 
     def plain(self, clip_id: str) -> torch.Tensor:
         """Return all stored views, or so many samples of their frames, and perhaps their mirror images."""
         return plain_pictures(self._folder[clip_id], self._backbone, self._views)
 
     def random(self, clip_id: str, rng: np.random.Generator, view: int | None = None) -> torch.Tensor:
-        """Return a random crop, uint8 (T, S, S, 3)."""
+        """Return a random crop, uint8 (T, S, S, 3), or its descriptors."""
         stored = self._folder[clip_id]
         # Spawned from the generator, not drawn: the crop of a clip's skeleton is drawn by the same numbers.
         (in_time,) = rng.spawn(1)
@@ -84,7 +98,8 @@ class RgbClips:
         if self._input_frames:
             clip = clip[torch.from_numpy(sample_train(len(clip), self._input_frames, in_time))]
         crop = random_crop(rng, *clip.shape[1:3], **_place(self._augment))
-        return jittered(cut(clip, crop, self._input_px), rng, self._augment["color_jitter"])
+        shown = jittered(cut(clip, crop, self._input_px), rng, self._augment["color_jitter"])
+        return _as_taken(randaugmented(shown, rng, self._augment["randaugment"]), self._backbone)
 
     def absent(self) -> torch.Tensor:
         """Return a black clip."""
@@ -92,15 +107,34 @@ class RgbClips:
         clips, frames = (
             (self._views.clips, self._input_frames) if self._input_frames else (spec.clips_per_video, spec.clip_frames)
         )
-        return torch.zeros((clips * (1 + self._views.flip), frames, side, side, 3), dtype=torch.uint8)
+        black = torch.zeros((clips * (1 + self._views.flip), frames, side, side, 3), dtype=torch.uint8)
+        return _as_taken(black, self._backbone)
 
 
 def plain_pictures(stored: torch.Tensor, backbone: Mapping[str, Any], views: PlainViews) -> torch.Tensor:
-    """Return the plain views of a stored clip (clips, T, H, W, 3), see `RgbClips`: uint8 (views, T', S, S, 3)."""
+    """Return the plain views of a stored clip (clips, T, H, W, 3): what `RgbClips.plain` says."""
     if input_frames := backbone.get("input_frames"):
         stored = stored[0][torch.from_numpy(sample_test(stored.shape[1], input_frames, views.clips))]
-    shown = plain_view(stored, input_px=scaled_px(backbone["input_px"], views.scale))
-    return torch.cat([shown, shown.flip(3)]) if views.flip else shown
+    px = scaled_px(backbone["input_px"], views.scale)
+    shown = plain_view(stored, input_px=px, crop_frac=views.crop_frac)
+    return _as_taken(torch.cat([shown, shown.flip(3)]) if views.flip else shown, backbone)
+
+
+def _sees_frames_singly(backbone: Mapping[str, Any]) -> bool:
+    """Tell whether the token of a frame is the same whichever frames are beside it."""
+    match backbone:
+        case {"kind": "hog"} | {"kind": "resnet", "temporal": "mean"}:
+            return True
+        case _:
+            return False
+
+
+def _as_taken(pictures: torch.Tensor, backbone: Mapping[str, Any]) -> torch.Tensor:
+    match backbone:
+        case {"kind": "hog", "orientations": orientations, "cell_px": cell_px, "block_cells": block_cells}:
+            return descriptors(pictures, orientations=orientations, cell_px=cell_px, block_cells=block_cells)
+        case _:
+            return pictures
 
 
 class PoseClips:
@@ -116,6 +150,8 @@ class PoseClips:
         space_px: The side of the pictures beside them, so that both are cropped alike.
     """
 
+    is_slow = False
+
     def __init__(
         self,
         folder: PoseFolder,
@@ -130,6 +166,10 @@ class PoseClips:
         self._heatmaps, self._layout = backbone["heatmaps"], folder.layout
         self._plain_px = scaled_px(self._input_px, views.scale)
         self.digests: Mapping[str, str] = folder.digests
+
+    def parts(self, clip_id: str) -> tuple[str, ...]:
+        """Return the clip itself."""
+        return (clip_id,)
 
     def plain(self, clip_id: str) -> torch.Tensor:
         """Return so many samples of the clip's frames, float32 (views, K, T, S, S), and perhaps their mirror images."""
@@ -176,9 +216,15 @@ class LogMels:
         augment: See `random_mel`.
     """
 
+    is_slow = False
+
     def __init__(self, folder: MelFolder, *, augment: Mapping[str, Any]) -> None:
         self._folder, self._augment = folder, augment
         self.digests: Mapping[str, str] = folder.digests
+
+    def parts(self, clip_id: str) -> tuple[str, ...]:
+        """Return the clip itself."""
+        return (clip_id,)
 
     def plain(self, clip_id: str) -> torch.Tensor:
         """Return the spectrogram, float32 (1, F, T)."""
@@ -193,7 +239,8 @@ class LogMels:
         return torch.zeros((1, *self._folder.spec.shape))
 
 
-Folders = Mapping[str, ClipFolder | MelFolder | PoseFolder]
+Folder = ClipFolder | MelFolder | PoseFolder | PairGeometry
+Folders = Mapping[str, Folder]
 
 
 def drawn_by(modality: str) -> str:
@@ -211,7 +258,7 @@ def open_modalities(
     """Return how each modality is read.
 
     Args:
-        folders: What the stages before have left, a modality.
+        folders: What the stages before have left, a modality; of pairs also what the manifest says of them.
         backbones: The section `model.backbones`.
         augment: Of the random views of each modality; {} where none are asked for.
         views: What is shown plainly.
@@ -228,6 +275,8 @@ def open_modalities(
                 found[modality] = PoseClips(folder, backbone=backbones[modality], views=views, **space, **how)
             case MelFolder():
                 found[modality] = LogMels(folder, **how)
+            case PairGeometry():
+                found[modality] = folder
     return found
 
 

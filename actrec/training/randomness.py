@@ -23,3 +23,19 @@ def generator(seed: int, *what: int | str) -> np.random.Generator:
 def epoch_order(num_clips: int, *, seed: int, epoch: int) -> np.ndarray:
     """Return the order in which an epoch visits the clips, int64 (num_clips,)."""
     return generator(seed, "order", epoch).permutation(num_clips)
+
+
+def balanced_order(labels: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
+    """Return which clips an epoch visits, int64 (n,) of n clips: drawn one by one, each class as likely.
+
+    Clips of rare classes come several times, others not at all; and those without a label never.
+
+    Args:
+        labels: Class numbers int64 (n,), negative where a clip has none; one has a label.
+        seed: See `generator`.
+        epoch: Likewise.
+    """
+    known = np.flatnonzero(labels >= 0)
+    _, own, counts = np.unique(labels[known], return_inverse=True, return_counts=True)
+    chances = 1 / (len(counts) * counts[own])
+    return generator(seed, "balanced order", epoch).choice(known, size=len(labels), p=chances)

@@ -29,8 +29,11 @@ class Settings:
     schedule: Mapping[str, Any]
     freeze: Mapping[str, Any]
     clip_norm: float
+    mixup_alpha: float
     label_smoothing: float
-    class_weights: str
+    class_weights: str | Mapping[str, float]
+    sampler: str
+    soft_recall: Mapping[str, Any] | None
     select_on: str
     early_stopping: Mapping[str, Any]
     validation: Mapping[str, Any]

@@ -79,7 +79,7 @@ class LiveClips:
             modality: torch.stack([reader.plain(i) if i in reader.digests else reader.absent() for i in clip_ids])
             for modality, reader in self._modalities.items()
         }
-        return {**_aligned(views, self._present(clip_ids)), "labels": _at(self.labels, rows)}
+        return {**aligned(views, self._present(clip_ids)), "labels": _at(self.labels, rows)}
 
     def _random(self, modality: str, reader: Modality, clip_id: str, epoch: int) -> torch.Tensor:
         if clip_id not in reader.digests:
@@ -108,6 +108,7 @@ class CachedTokens:
         self._num_plain = {m: values.shape[1] for m, values in plain.items()}
         # {modality: (clips, views, N, D)}, the plain ones first
         self._views = {m: torch.cat([v, torch.from_numpy(features.augmented(m, ids))], dim=1) for m, v in plain.items()}
+        self._chosen: tuple[int, dict[str, torch.Tensor]] = (-1, {})
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -115,10 +116,8 @@ class CachedTokens:
     def training_batch(self, rows: np.ndarray, epoch: int) -> Batch:
         """Return `tokens` {modality: (B, N, D)}, `present` {modality: bool (B,)} and `labels`."""
         clips = torch.from_numpy(rows)
-        tokens = {
-            modality: views[clips, (self._chance(modality, epoch)[clips] * views.shape[1]).long()]
-            for modality, views in self._views.items()
-        }
+        chosen = self._chosen_in(epoch)
+        tokens = {m: views.flatten(0, 1).index_select(0, chosen[m][clips]) for m, views in self._views.items()}
         present = {modality: there[clips] for modality, there in self._present.items()}
         return {"tokens": tokens, "present": present, "labels": _at(self.labels, rows)}
 
@@ -126,16 +125,22 @@ class CachedTokens:
         """Return `tokens` {modality: (B * views, N, D)}, `present` likewise, `views` and `labels` (B,)."""
         clips = torch.from_numpy(rows)
         views = {m: values[clips, : self._num_plain[m]] for m, values in self._views.items()}
-        batch = _aligned(views, {m: there[clips] for m, there in self._present.items()})
+        batch = aligned(views, {m: there[clips] for m, there in self._present.items()})
         tokens = {m: batch.pop(m) for m in views}
         return {"tokens": tokens, **batch, "labels": _at(self.labels, rows)}
 
-    def _chance(self, modality: str, epoch: int) -> torch.Tensor:
-        rng = np.random.default_rng(derive(self._seed, "view", modality, epoch))
-        return torch.from_numpy(rng.random(len(self.clips)))
+    def _chosen_in(self, epoch: int) -> dict[str, torch.Tensor]:
+        """Return which of all clips' views an epoch shows, {modality: int64 (clips,)}; drawn once an epoch."""
+        if self._chosen[0] != epoch:
+            self._chosen = epoch, {m: self._choose(m, views.shape[1], epoch) for m, views in self._views.items()}
+        return self._chosen[1]
+
+    def _choose(self, modality: str, num_views: int, epoch: int) -> torch.Tensor:
+        chances = np.random.default_rng(derive(self._seed, "view", modality, epoch)).random(len(self.clips))
+        return torch.from_numpy(np.arange(len(self.clips)) * num_views + (chances * num_views).astype(np.int64))
 
 
-def _aligned(views: Mapping[str, torch.Tensor], present: Mapping[str, torch.Tensor]) -> Batch:
+def aligned(views: Mapping[str, torch.Tensor], present: Mapping[str, torch.Tensor]) -> Batch:
     """Return plain views {modality: (B, views, …)} as rows: a modality with a single view meets each of the others'."""
     count = max(values.shape[1] for values in views.values())
     rows = {m: values.expand(-1, count, *values.shape[2:]).flatten(0, 1) for m, values in views.items()}

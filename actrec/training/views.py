@@ -1,7 +1,8 @@
 """What a backbone is shown of a stored clip: the plain view, or a random one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,14 +20,22 @@ class PlainViews:
         clips: How many samples of its frames, of backbones that take fewer than are stored.
         flip: Whether mirror images are shown as well.
         scale: The side of a view, as a multiple of the backbone's input_px.
+        crop_frac: Of a picture's middle square, the side of the middle part that is shown.
     """
 
     clips: int = 1
     flip: bool = False
     scale: float = 1.0
+    crop_frac: float = 1.0
 
 
 PLAIN = PlainViews()
+
+
+def views_of(section: Mapping[str, Any]) -> list[PlainViews]:
+    """Return what the section `evaluate.views` asks for: views of one scale can be stacked, so one entry a scale."""
+    same = {name: value for name, value in section.items() if name != "scales"}
+    return [PlainViews(scale=scale, **same) for scale in section["scales"]]
 
 
 class Crop(NamedTuple):
@@ -44,16 +53,20 @@ def scaled_px(input_px: int, scale: float) -> int:
     return max(round(input_px * scale), 1)
 
 
-def plain_view(clips: torch.Tensor, *, input_px: int) -> torch.Tensor:
-    """Return uint8 clips (…, T, S, S, 3) resized to input_px."""
-    return _resize(clips, input_px)
+def plain_view(clips: torch.Tensor, *, input_px: int, crop_frac: float = 1.0) -> torch.Tensor:
+    """Return the middle of uint8 clips (…, T, H, W, 3), a square of crop_frac of their shorter side, at input_px."""
+    height, width = clips.shape[-3:-1]
+    side = max(round(min(height, width) * crop_frac), 1)
+    top, left = (height - side) // 2, (width - side) // 2
+    return _resize(clips[..., top : top + side, left : left + side, :], input_px)
 
 
 def random_crop(rng: np.random.Generator, height: int, width: int, *, min_area_frac: float, flip_prob: float) -> Crop:
     """Return a random part of a picture, perhaps mirrored.
 
     Its area is uniform in [min_area_frac, 1] of the picture, the logarithm of its aspect ratio uniform in
-    log [3/4, 4/3] (narrowed where it would not fit), its place uniform.
+    log [3/4, 4/3] (narrowed where it would not fit), its place uniform. A min_area_frac of 1 asks for no crop: it is
+    the middle square, as of plain views.
 
     Source: Szegedy et al., Going deeper with convolutions, CVPR 2015, section 6, as in torchvision's RandomResizedCrop.
     """
@@ -62,6 +75,9 @@ def random_crop(rng: np.random.Generator, height: int, width: int, *, min_area_f
     crop_h = min(max(round(np.sqrt(area / aspect)), 1), height)
     crop_w = min(max(round(np.sqrt(area * aspect)), 1), width)
     top, left = int(rng.integers(height - crop_h + 1)), int(rng.integers(width - crop_w + 1))
+    if min_area_frac == 1:
+        crop_h = crop_w = min(height, width)
+        top, left = (height - crop_h) // 2, (width - crop_w) // 2
     return Crop(top, left, crop_h, crop_w, mirrored=rng.random() < flip_prob)
 
 
@@ -75,6 +91,30 @@ def cut(clip: torch.Tensor, crop: Crop, input_px: int) -> torch.Tensor:
 def jittered(view: torch.Tensor, rng: np.random.Generator, color_jitter: float) -> torch.Tensor:
     """Return a uint8 clip with saturation, contrast and brightness times a number in [1 - j, 1 + j] each."""
     return jitter_color(view, rng.uniform(1 - color_jitter, 1 + color_jitter, size=3)) if color_jitter else view
+
+
+def randaugmented(view: torch.Tensor, rng: np.random.Generator, spec: Mapping[str, Any] | None) -> torch.Tensor:
+    """Return a uint8 clip (T, H, W, 3) with random changes of shape and colour, the same for all its frames.
+
+    What a change that looks at the picture does, such as equalising it, follows from each frame by itself.
+
+    Args:
+        view: uint8 RGB.
+        rng: Decides all; nothing is drawn from it without a spec.
+        spec: `ops` changes one after the other, at `magnitude` of 30; None: the view stays as it is.
+
+    Source: Cubuk et al., RandAugment, 2020, section 3, with the fourteen operations, magnitudes and probabilities of
+    torchvision, and bilinear interpolation as in its training reference.
+    """
+    if spec is None:
+        return view
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import RandAugment
+
+    augment = RandAugment(spec["ops"], spec["magnitude"], interpolation=InterpolationMode.BILINEAR)
+    with torch.random.fork_rng(devices=[]):  # which it draws from
+        torch.default_generator.manual_seed(int(rng.integers(2**63)))
+        return augment(view.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 def random_mel(

@@ -1,10 +1,10 @@
-"""Predictions for any video: short ones as a whole, long ones in windows as long as the training clips."""
+"""Predictions for any file: images and short videos as a whole, long ones in windows as long as the training clips."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from actrec.errors import BadItem, UserError
 from actrec.media import clip as pictures
 from actrec.media import sound as sounds
 from actrec.media.clip import read_clip
+from actrec.media.facts import MediaFacts
 from actrec.media.probe import probe
 from actrec.media.sound import read_log_mel
 from actrec.models.recogniser import Recogniser
@@ -32,9 +33,10 @@ _TOP = 3
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model says of a video, or of [start_s, end_s) of it; or `status` why it says nothing.
+    """What the model says of a file, or of [start_s, end_s) of it; or `status` why it says nothing.
 
-    `label` and `prob` are the likeliest class; `top3` is `class:prob` of the three likeliest.
+    `video` is its path, of a sound or an image too. `label` and `prob` are the likeliest class; `top3` is `class:prob`
+    of the three likeliest.
     """
 
     video: str
@@ -50,13 +52,21 @@ class Prediction:
 @dataclass(frozen=True, slots=True)
 class _Window:
     path: Path
+    facts: MediaFacts
     sound: Path | None
     about: Checkpoint
     start_s: float | None
     end_s: float | None
 
 
-def predict_videos(
+def trained_on(about: Checkpoint) -> Literal["videos", "images", "sounds"]:
+    """Return what kind of files the model was trained on; images are clips of one frame that take no time."""
+    if not about.clip_spec:
+        return "sounds"
+    return "images" if about.clip_spec.clip_frames == 1 and not about.typical_s else "videos"
+
+
+def predict_files(
     paths: Sequence[Path],
     model: Recogniser,
     about: Checkpoint,
@@ -68,7 +78,7 @@ def predict_videos(
     """Yield predictions in the order of paths and windows; a bad file yields one row that says what is wrong.
 
     Args:
-        paths: Videos.
+        paths: Videos, images or sounds, as the model was trained on.
         model: In evaluation mode, on `device`.
         about: What the checkpoint says of the model.
         window_s: Length of the windows; None: that of the training clips, for videos 1.5 times as long and longer.
@@ -76,7 +86,8 @@ def predict_videos(
         workers: Decoding processes.
 
     Raises:
-        UserError: if the model was shown skeletons, or pictures cut out around them.
+        UserError: if the model was shown skeletons, or pictures cut out around them; if it was trained on images and
+            all files are others, or the other way round.
     """
     if about.layout or (about.clip_spec and about.clip_spec.region != "whole"):
         raise UserError(
@@ -84,15 +95,21 @@ def predict_videos(
             "videos and their skeletons a data set (data.skeletons), and run dvc repro evaluate"
         )
     found: dict[Path, list[Prediction]] = {path: [] for path in paths}
-    windows = []
+    windows, wrong = [], []
     for outcome in run_each(probe, paths, timeout_s=_TIMEOUT_S, workers=workers, preload=("av",)):
         if outcome.result is None:
             found[outcome.item].append(_failed(outcome.item, outcome.reason, outcome.message))
+        elif outcome.result.is_still != (trained_on(about) == "images"):
+            wrong.append(_of_another_kind(outcome.item, outcome.result, about))
+            found[outcome.item].append(wrong[-1])
         else:
             facts, path = outcome.result, outcome.item
             sound = path if facts.has_audio else sound_beside(path)
             spans = split_windows(facts.duration_s, window_s, about.typical_s)
-            windows += [_Window(path, sound, about, *span) for span in spans]
+            windows += [_Window(path, facts, sound, about, *span) for span in spans]
+    if wrong and len(wrong) == len(paths):
+        (first, *_) = sorted(wrong, key=lambda row: row.video)
+        raise UserError(f"{first.video}: {first.status}. Name another model, one of its kind: --checkpoint FILE")
     outcomes = run_each(
         _read, sorted(windows, key=_order), timeout_s=_TIMEOUT_S, workers=workers, preload=_imports(about)
     )
@@ -141,7 +158,7 @@ def _read(window: _Window) -> dict[str, np.ndarray]:
     about, views = window.about, {}
     span: dict[str, Any] = {"start_s": window.start_s, "end_s": window.end_s}
     if about.clip_spec:
-        clip = read_clip(window.path, probe(window.path), about.clip_spec, **span)
+        clip = read_clip(window.path, window.facts, about.clip_spec, **span)
         views["rgb"] = plain_pictures(clip, about.model["backbones"]["rgb"], PLAIN).numpy()
     if about.sound_spec and window.sound:
         log_mel = read_log_mel(window.sound, about.sound_spec, **span)
@@ -176,6 +193,12 @@ def _row(window: _Window, head: str, probs: torch.Tensor, classes: Sequence[str]
     top3 = "|".join(f"{name}:{prob:.4f}" for name, prob in ranked)
     label, prob = ranked[0]
     return Prediction(str(window.path), window.start_s, window.end_s, head, label, round(prob, 4), top3, "ok")
+
+
+def _of_another_kind(path: Path, facts: MediaFacts, about: Checkpoint) -> Prediction:
+    reason = "no_video" if facts.is_still else "no_image"
+    message = f"a {facts.kind} ({facts.container}), and this model was trained on {trained_on(about)}"
+    return _failed(path, reason, message)
 
 
 def _failed(

@@ -27,10 +27,12 @@ READER = {
     "group_regex": None,
     "sample": None,
     "sample_regex": None,
+    "people": None,
     "multi_label": {},
     "start_s": None,
     "end_s": None,
 }
+SPLITS = {"train": "train", "val": "val", "test": "test"}
 LISTENER = {"kind": "resnet", "depth": 18, "weights": {"kind": "none"}, "frozen": False}
 UNCHANGED = {"roll": False, "freq_masks": 0, "freq_mask_bins": 0, "time_masks": 0, "time_mask_steps": 0}
 MANIFEST, BAD = Path("data/interim/mine/manifest.csv"), Path("data/interim/mine/quarantine_ingest.csv")
@@ -161,7 +163,7 @@ def test_folders_and_lists_give_the_same_clips(tmp_path, make_clip, stage):
     for split, own in lines.items():
         (tmp_path / "raw" / f"{split}.txt").write_text("".join(own))
     (tmp_path / "raw/names.txt").write_text("run\nsit\n")
-    stage(kind="folder", head="action", splits=True, group_regex=None)
+    stage(kind="folder", head="action", splits=SPLITS, group_regex=None)
     first = MANIFEST.read_bytes()
     files = {split: f"{split}.txt" for split in lines}
     stage(kind="list", head="action", files=files, media=".", class_names="names.txt")
@@ -253,7 +255,7 @@ def test_a_folder_of_sounds(tmp_path, stage, make_clip):
     make_clip(tmp_path / "raw/owl/filmed.mp4")
     write_sound(tmp_path / "raw/owl/filmed.ogg.wav")
     write_sound(tmp_path / "raw/owl/filmed.wav", 300)
-    manifest = stage(needs="sound", kind="folder", head="call", splits=False, group_regex=None)
+    manifest = stage(needs="sound", kind="folder", head="call", splits=None, group_regex=None)
     assert len(manifest.clips) == 14 and manifest.classes == {"call": ("frog", "owl")}
     by_id = {clip.clip_id: clip for clip in manifest.clips}
     assert by_id["owl/filmed.mp4"].sound_path == "owl/filmed.wav" and "owl/filmed.wav" not in by_id

@@ -22,7 +22,7 @@ POSE |= {"input_frames": 4, "input_px": 16}
 AUGMENT = {"pose": {"min_area_frac": 1.0, "flip_prob": 0.0}}
 CSV = {
     **{"kind": "csv", "file": "clips.csv", "path": "path", "heads": {"action": "action"}, "multi_label": {}},
-    **dict.fromkeys(("id", "split", "group", "group_regex", "sample", "sample_regex", "start_s", "end_s")),
+    **dict.fromkeys(("id", "split", "group", "group_regex", "sample", "sample_regex", "start_s", "end_s", "people")),
 }
 NPZ = {"kind": "npz", "path": "keypoints.npz", "layout": "coco17"}
 PICKLE = {"kind": "pyskl", "path": "all.pkl", "layout": "coco17"}

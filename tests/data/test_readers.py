@@ -181,7 +181,7 @@ def test_a_list_that_is_not_there_is_an_error(tmp_path):
 # --- folders ------------------------------------------------------------------------------------------------------
 
 
-def folders(root, *, media: Media = "video", splits=False, group_regex=None):
+def folders(root, *, media: Media = "video", splits=None, group_regex=None):
     problems = Problems("here")
     rows = read_folders(root, media=media, head="action", splits=splits, group_regex=group_regex, problems=problems)
     problems.stop_if_any()
@@ -221,18 +221,57 @@ def test_a_folder_without_sounds_says_what_was_sought(tmp_path):
         folders(tmp_path, media="sound")
 
 
-def test_top_folders_may_be_splits(tmp_path):
-    touch(tmp_path, "Training/run/a.mp4", "val/run/b.mp4", "test/sit/c.mp4")
-    rows = folders(tmp_path, splits=True)
-    assert {(row.split, row.labels["action"]) for row in rows} == {("train", "run"), ("val", "run"), ("test", "sit")}
+def test_folders_may_be_splits(tmp_path):
+    touch(tmp_path, "Training/run/a.mp4", "set/b/run/b.mp4", "test/sit/deep/c.mp4")
+    rows = folders(tmp_path, splits={"train": "Training", "val": "./set/b/", "test": "test"})
+    assert [(row.clip_id, row.split, row.labels["action"]) for row in rows] == [
+        ("Training/run/a.mp4", "train", "run"),
+        ("set/b/run/b.mp4", "val", "run"),
+        ("test/sit/deep/c.mp4", "test", "sit"),
+    ]
 
 
-def test_folders_that_are_no_split_are_listed(tmp_path):
-    touch(tmp_path, "train/run/a.mp4", "extra/run/b.mp4", "val/c.mp4")
-    with pytest.raises(UserError) as caught:
-        folders(tmp_path, splits=True)
-    assert "extra/run/b.mp4: folder 'extra'" in str(caught.value)
-    assert "val/c.mp4" in str(caught.value) and "no class folder" in str(caught.value)
+def test_folders_that_are_no_split_are_passed_over_and_named(tmp_path, capsys):
+    touch(tmp_path, "train/run/a.mp4", "test/run/b.mp4", "extra/run/c.mp4", "unlabelled/d.mp4", ".git/x", "e.mp4")
+    rows = folders(tmp_path, splits={"train": "train", "val": "test", "test": None})
+    assert [(row.path, row.split) for row in rows] == [("test/run/b.mp4", "val"), ("train/run/a.mp4", "train")]
+    assert "passed over extra, unlabelled: no data.reader.splits" in capsys.readouterr().err
+    (tmp_path / "train/f.mp4").touch()
+    with pytest.raises(UserError, match=r"in no class folder(?s:.*)train/f\.mp4"):
+        folders(tmp_path, splits={"train": "train", "val": "test", "test": None})
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [
+        ({"train": "train", "val": "val", "test": None}, r"splits\.val is 'val': .*which has test, train"),
+        ({"train": "train", "val": "test", "test": "./test"}, r"splits\.test is './test': these are clips of val"),
+        ({"train": "train", "val": "train/run", "test": None}, r"splits\.val is 'train/run': these are clips of train"),
+        ({"train": "train/run", "val": "train", "test": None}, r"splits\.val is 'train': these are clips of train"),
+        ({"train": ".", "val": None, "test": None}, r"splits\.train is '\.': no such folder"),
+        ({"train": "../root", "val": None, "test": None}, r"splits\.train is '\.\./root': no such folder"),
+        ({"train": "out", "val": None, "test": None}, r"splits\.train is 'out': no such folder"),
+    ],
+)
+def test_senseless_folders_of_splits(tmp_path, splits, expected):
+    touch(tmp_path / "root", "train/run/a.mp4", "test/run/b.mp4")
+    touch(tmp_path, "other/run/c.mp4")
+    if "out" in splits.values():
+        (tmp_path / "root/out").symlink_to(tmp_path / "other")
+    with pytest.raises(UserError, match=expected):
+        folders(tmp_path / "root", splits=splits)
+
+
+def test_images_are_taken_by_their_names(tmp_path, capsys):
+    names = ["a.JPG", "b.jpeg", "c.png", "d.webp", "e.bmp", "f.tif", "g.TIFF", "h.avif", "i.heic", "j.jfif"]
+    touch(tmp_path, *(f"cat/{name}" for name in names), "cat/a.wav", "cat/film.mp4", "cat/loop.gif", "cat/list.txt")
+    assert [row.path for row in folders(tmp_path, media="image")] == [f"cat/{name}" for name in names]
+    assert "4 files" not in (said := capsys.readouterr().err)  # a.wav belongs to a.JPG
+    assert "passed over 3 files that are no image by their names (1 .gif, 1 .mp4, 1 .txt)" in said
+    assert [row.path for row in folders(tmp_path)] == ["cat/film.mp4", "cat/loop.gif"]
+    with pytest.raises(UserError, match=r"found no image\. Expected <class>/<image>"):
+        touch(tmp_path, "films/run/a.mp4")
+        folders(tmp_path / "films", media="image")
 
 
 def test_groups_come_from_the_path(tmp_path):

@@ -141,7 +141,7 @@ def given_without_val(num_groups):
 def test_val_comes_out_of_train_in_whole_groups():
     samples = given_without_val(8)
     splits, note = assign_splits(samples, **KEYS, seed=0)
-    assert splits["t"] == "test" and "whole groups" in note
+    assert splits["t"] == "test" and "25% of train becomes val, in whole groups" in note
     assert all(len(own) == 1 for own in splits_of_groups(samples, splits).values())
     assert Counter(splits.values()) == {"train": 96, "val": 32, "test": 1}  # 0.2 / (0.6 + 0.2) of 128
 
@@ -152,6 +152,16 @@ def test_val_comes_out_of_a_single_group_by_clip_and_says_so():
     counts = Counter((label_of(s), splits[s.clip_id]) for s in samples if s.group == "g00")
     assert counts == {("a", "train"): 6, ("a", "val"): 2, ("b", "train"): 6, ("b", "val"): 2}
     assert "single group 'g00'" in note
+
+
+def test_val_comes_out_of_train_without_groups_by_clip_and_stratified():
+    samples = [sample(f"{c}{i}", c, split="train") for c, n in (("a", 80), ("b", 8)) for i in range(n)]
+    splits, note = assign_splits([*samples, sample("t", "a", split="test")], **KEYS, seed=0)
+    assert Counter((s.clip_id[0], splits[s.clip_id]) for s in samples) == {
+        **{("a", "train"): 60, ("a", "val"): 20},
+        **{("b", "train"): 6, ("b", "val"): 2},
+    }
+    assert "25% of train becomes val, classes in proportion" in note and "groups" not in note
 
 
 def test_without_a_val_fraction_nothing_is_taken():

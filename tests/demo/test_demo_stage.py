@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from actrec.demo.pairs import write_pairs
+from actrec.demo.stills import write_stills
 from actrec.demo.write import write_dataset
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "demo.yaml"
@@ -52,6 +54,30 @@ def test_two_processes_make_the_same_bytes(tmp_path: Path) -> None:
     write_dataset(tmp_path / "here", **settings)
     names = sorted(p.relative_to(made) for p in made.rglob("*") if p.is_file())
     assert len(names) == 12 + 5
+    assert [n for n in names if (made / n).read_bytes() != (tmp_path / "here" / n).read_bytes()] == []
+
+
+def test_two_processes_draw_the_same_pictures(tmp_path: Path) -> None:
+    settings = {"subjects": 3, "takes": 1, "size_px": 64, "seed": 0}
+    heavy, said = run_stage(tmp_path / "stage", padding="x" * 7003, enabled=True, scene="stills", **settings)
+    assert heavy == "numpy"
+    assert "24 pictures" in said and "SYNTHETIC" in said
+    made = tmp_path / "stage" / "data" / "raw" / "demo"
+    write_stills(tmp_path / "here", **settings)
+    names = sorted(p.relative_to(made) for p in made.rglob("*") if p.is_file())
+    assert len(names) == 24 + 3
+    assert [n for n in names if (made / n).read_bytes() != (tmp_path / "here" / n).read_bytes()] == []
+
+
+def test_two_processes_draw_the_same_pairs(tmp_path: Path) -> None:
+    settings = {"subjects": 3, "takes": 2, "size_px": 64, "seed": 0}
+    heavy, said = run_stage(tmp_path / "stage", padding="x" * 7003, enabled=True, scene="pairs", **settings)
+    assert heavy == "numpy"
+    made = tmp_path / "stage" / "data" / "raw" / "demo"
+    pictures, pairs = write_pairs(tmp_path / "here", **settings)
+    assert f"6 pictures with {pairs} pairs" in said and pictures == 6
+    names = sorted(p.relative_to(made) for p in made.rglob("*") if p.is_file())
+    assert len(names) == 6 + 3
     assert [n for n in names if (made / n).read_bytes() != (tmp_path / "here" / n).read_bytes()] == []
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,6 +172,17 @@ def fill_folders(folder: Path, clips: Path, *, copies: int = 1) -> None:
         for number in range(copies):
             unused = (16).to_bytes(4, "big") + b"free" + number.to_bytes(8, "big")
             (folder / action[:-3] / f"{subject}_{number:02d}.mp4").write_bytes(clip.read_bytes() + unused)
+
+
+def fill_pictures(folder: Path, counts: Mapping[str, int]) -> None:
+    """Fill a folder per class, or in a folder a split, with so many pictures each: a class has its own colour."""
+    rng = np.random.default_rng(0)
+    for split, count in counts.items():
+        for number, name in enumerate(("amber", "blue", "coral", "dun")):
+            (folder / split / name).mkdir(parents=True, exist_ok=True)
+            for take in range(count):
+                pixels = rng.integers(0, 100, (90, 120, 3)) + 50 * np.array([number, 3 - number, 1])
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / split / name / f"{take}.jpg")
 
 
 def fill_wildlife(folder: Path, demo: Path) -> None:

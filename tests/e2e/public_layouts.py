@@ -1,12 +1,14 @@
 """The demo's clips and skeletons in the files and names of public data sets."""
 
 import csv
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from actrec.pose.layouts import LAYOUTS, Layout
 from actrec.pose.pyskl_file import dump_pickle
@@ -17,6 +19,31 @@ from actrec.pose.skeleton import Skeleton
 NTU_ACTIONS, MA52_ACTIONS = (1, 5, 14, 50), (0, 5, 11, 24)
 # The first three train by NTU's protocol xsub, the fourth does not.
 _NTU_SUBJECTS = (1, 2, 4, 3)
+
+
+def fill_jrdb(folder: Path, *, scenes: int) -> None:
+    """Fill a folder as JRDB is: a stitched panorama a scene, with three people who do one thing each two of them."""
+    images, labels = folder / "images/image_stitched", folder / "labels/labels_2d_activity_social_stitched"
+    labels.mkdir(parents=True)
+    relations = ("walking together", "standing together", "sitting together")
+    for scene in range(scenes):
+        (images / f"scene-{scene}").mkdir(parents=True)
+        pixels = np.random.default_rng(scene).integers(0, 255, (60, 470, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(images / f"scene-{scene}/000000.jpg")
+        people = [
+            {
+                "label_id": f"pedestrian:{one}",
+                "box": [440 * one // 2, 10, 40, 40 + one],
+                "H-interaction": [
+                    {"pair": f"pedestrian:{other}", "inter_labels": {relations[(one + other) % 3]: 1}}
+                    for other in range(3)
+                    if other != one
+                ],
+            }
+            for one in range(3)
+        ]
+        content = json.dumps({"labels": {"000000.jpg": people}})
+        (labels / f"scene-{scene}.json").write_text(content, encoding="utf-8")
 
 
 def fill_ntu(folder: Path, demo: Path) -> None:

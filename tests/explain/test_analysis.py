@@ -1,11 +1,14 @@
 """What a modality adds, measured on models whose answers are known."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from actrec.explain import analysis
 from actrec.explain.analysis import _Only, class_frequencies
 from actrec.report.contributions import contributions_plot
 from actrec.training.labels import NO_LABEL
@@ -63,3 +66,43 @@ def test_the_plot_is_a_picture():
     found = {"species $x": {"rgb": {"shapley": 0.1, "drop_one": -0.05}, "audio": {"shapley": 0.6, "drop_one": 0.5}}}
     assert contributions_plot(found, split="test").startswith(b"\x89PNG")
     assert contributions_plot(found, split="test") == contributions_plot(found, split="test")
+
+
+def test_grad_cam_is_of_the_last_split_and_the_first_view(monkeypatch):
+    asked: dict[str, int] = {"clips": 4, "worst_classes": 2, "clips_per_class": 3}
+    found: list[Any] = []
+
+    def record(*args: Any, **settings: Any) -> dict[str, bytes]:
+        found.append((args, settings))
+        return {"grad_cam.png": b"picture"}
+
+    monkeypatch.setattr(analysis, "cam_pictures", record)
+    none = {"contributions": False, "attention_clips": 0, "worst_clips": 0, "batch_size": 2, "fabric": "the fabric"}
+    where: dict[str, Any] = {"root": "data", "splits": ["val", "test"], "views": ["first", "second"], **none}
+    given: list[Any] = ["model", "about", "inputs", "scores"]
+    assert analysis.analyse(*given, **where, grad_cam=None) == ({}, {}) and not found
+    assert analysis.analyse(*given, **where, grad_cam=asked) == ({}, {"grad_cam.png": b"picture"})
+    assert found == [((*given, "test", "first"), {**asked, "fabric": "the fabric"})]
+
+
+def test_mistakes_are_of_the_last_split(monkeypatch):
+    manifest = SimpleNamespace(of_split=lambda split: [f"clips of {split}"])
+    inputs: Any = SimpleNamespace(manifest=manifest, folders="the folders")
+    monkeypatch.setattr(analysis, "mistake_pictures", lambda *args, limit: {"skeletons.png": (*args, limit)})
+    monkeypatch.setattr(analysis, "pair_pictures", lambda *args, limit: {"mistakes.png": (*args, limit)})
+    own, other = (SimpleNamespace(split=split) for split in ("test", "val"))
+    where: dict[str, Any] = {"root": "data", "splits": ["val", "test"], "views": [], "batch_size": 2, "fabric": ""}
+    none: dict[str, Any] = {"contributions": False, "attention_clips": 0, "grad_cam": None}
+    given: list[Any] = ["model", "about", inputs, [own, other]]
+    _, pictures = analysis.analyse(*given, **where, **none, worst_clips=3)
+    clips: Any = ["clips of test"]
+    assert pictures == {
+        "skeletons.png": ([own], clips, "the folders", 3),
+        "mistakes.png": ([own], clips, "data", 3),
+    }
+
+
+def test_its_library_is_loaded_only_where_it_is_asked_for():
+    program = "import sys, actrec.explain.analysis; print({'pytorch_grad_cam', 'cv2'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from actrec.errors import BadItem, UserError
@@ -22,6 +23,7 @@ from actrec.media.clip import (
     make_clip_file,
     pack_clip_files,
     read_clip,
+    to_short_side,
     to_square,
 )
 from actrec.media.probe import probe
@@ -139,6 +141,45 @@ def test_pad_adds_black_on_both_sides(height, width, box):
 def test_the_right_size_is_left_alone(resize):
     frames = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(to_square(frames, 32, resize), frames)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kept", "expected"),
+    [
+        ((48, 80), (0, 48, 0, 80), (32, 53)),  # 80 * 32 / 48 = 53.3
+        ((80, 48), (0, 80, 0, 48), (53, 32)),
+        ((64, 64), (0, 64, 0, 64), (32, 32)),
+        ((16, 24), (0, 16, 0, 24), (32, 48)),
+        ((20, 80), (0, 20, 0, 80), (32, 128)),  # four times as long: all
+        ((20, 99), (0, 20, 9, 89), (32, 128)),  # longer: the middle 80 columns
+        ((300, 10), (130, 170, 0, 10), (128, 32)),
+    ],
+)
+def test_keep_keeps_the_proportions_up_to_four_to_one(shape, kept, expected):
+    top, bottom, left, right = kept
+    frames = gradient(*shape)
+    found = to_short_side(frames, 32)
+    assert found.shape == (1, *expected, 3)
+    assert_close(found, resized(frames[:, top:bottom, left:right], *expected))
+
+
+def test_a_clip_that_keeps_its_proportions(brightening):
+    spec = replace(SPEC, resize="keep", size_px=40)
+    clips = read_clip(brightening, probe(brightening), spec)
+    assert clips.shape == (1, 4, 40, 48, 3) and numbers(clips) == [[5, 15, 25, 35]]
+
+
+def test_a_picture_is_a_clip_of_one_frame(tmp_path):
+    colours = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    spec = replace(SPEC, clip_frames=1, size_px=4)
+    facts = probe(tmp_path / "a.png")
+    found = read_clip(tmp_path / "a.png", facts, spec)
+    assert found.shape == (1, 1, 4, 4, 3) and found[0, 0].tolist() == colours[:, 1:5].tolist()
+    whole = read_clip(tmp_path / "a.png", facts, replace(spec, resize="keep", clips_per_video=2, clip_frames=3))
+    assert whole.shape == (2, 3, 4, 6, 3) and (whole == torch.from_numpy(colours)).all()
+    with pytest.raises(BadItem, match=r"no frame between 0\.5 s and the end"):
+        read_clip(tmp_path / "a.png", facts, spec, start_s=0.5)
 
 
 def test_one_number_of_pixels_for_every_size():

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 from actrec.errors import BadItem
-from actrec.media.facts import MediaFacts
+from actrec.media.facts import STILLS, MediaFacts
 from actrec.media.probe import (
     HEAD_BYTES,
-    IMAGES,
     audio_stream,
     clockwise,
     film_stream,
@@ -277,8 +276,10 @@ def test_real_files_give_facts_or_the_right_reason():
             head = file.read(HEAD_BYTES)
         if path.name == "LICENSE":
             assert reason_of(probe, path) == "not_media"
-        elif sniff(head) in IMAGES:
-            assert reason_of(probe, path) == "no_video"
+        elif sniff(head) in STILLS:
+            facts = probe(path)
+            assert facts.is_still and facts.width_px > 0 and facts.fps == 0, path.name
+            assert reason_of(open_container, path) == "no_video"
         elif path.suffix in (".wav", ".mp3"):
             facts = probe(path)
             assert not facts.has_video and facts.sample_rate_hz > 0 and facts.channels > 0, path.name

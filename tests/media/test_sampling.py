@@ -6,7 +6,7 @@ from math import floor
 import numpy as np
 import pytest
 
-from actrec.media.sampling import frame_range, strided, uniform
+from actrec.media.sampling import frame_at, frame_range, strided, uniform
 
 
 @pytest.mark.parametrize(
@@ -97,3 +97,26 @@ def test_parts_in_a_row_share_no_frame_and_miss_none():
 def test_uneven_times():
     times_s = np.array([0.0, 0.1, 0.5, 0.55, 2.0])
     assert frame_range(times_s, 0.3, 1.9) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("time_s", "expected"),
+    [
+        (0.0, 0),
+        (0.05, 0),  # between two frames the earlier one is shown
+        (0.0999, 1),  # a frame's own time, rounded
+        (0.1, 1),
+        (0.29, 2),
+        (0.3, 3),
+        (0.69, 3),  # the last one for 0.4 seconds
+        (0.71, None),
+        (9.0, None),
+    ],
+)
+def test_the_frame_that_is_shown(time_s, expected):
+    assert frame_at(np.array([0, 0.1, 0.2, 0.3]), time_s, last_s=0.4) == expected
+
+
+def test_a_still_picture_is_shown_at_no_other_time():
+    assert frame_at(np.zeros(1), 0.0, last_s=0.0) == 0
+    assert frame_at(np.zeros(1), 1.0, last_s=0.0) is None

@@ -204,8 +204,8 @@ def test_heads_of_both_kinds_and_any_name():
     assert kinds == [["Dropout", "Linear"], ["Dropout", "Linear", "ReLU", "Dropout", "Linear"], ["Dropout", "Linear"]]
     assert [layer.p for head in model.heads for layer in head if isinstance(layer, nn.Dropout)] == [0.25, 0.5, 0.5, 0.0]
     assert model.heads[1][1].out_features == 7
-    with pytest.raises(ValueError, match="svm"):
-        make(heads={"action": {"kind": "svm"}})
+    with pytest.raises(ValueError, match="tree"):
+        make(heads={"action": {"kind": "tree"}})
 
 
 def test_weights_are_named_by_their_files():

@@ -92,6 +92,40 @@ def test_what_training_wrappers_leave_behind(tmp_path, prefix, key):
     assert same(network, source)
 
 
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+@pytest.mark.parametrize("wrappers", ["_orig_mod", "module", "module._orig_mod", "_orig_mod.module._orig_mod"])
+def test_what_wrapped_a_part_of_the_network(tmp_path, at, wrappers):
+    """Such as `network.layer4 = torch.compile(network.layer4)` before its state dict was saved."""
+    source = small(1)
+    names = {name: name.split(".") for name in source.state_dict()}
+    wrapped = {name: ".".join([*parts[:at], wrappers, *parts[at:]]) for name, parts in names.items()}
+    content = {wrapped[name]: value for name, value in source.state_dict().items()}
+    torch.save(content, tmp_path / "w.pt")
+    network = small(2)
+    load(network, tmp_path / "w.pt")
+    assert same(network, source)
+
+
+def test_names_that_wrappers_really_give(tmp_path):
+    source = small(1)
+    compiled: torch.nn.Module = torch.compile(source)  # pyright: ignore[reportAssignmentType]
+    averaged = torch.nn.DataParallel(compiled)
+    torch.save(averaged.state_dict(), tmp_path / "w.pt")
+    assert all(name.startswith("module._orig_mod.") for name in averaged.state_dict())
+    network = small(2)
+    load(network, tmp_path / "w.pt")
+    assert same(network, source)
+
+
+def test_a_wrapped_checkpoint_of_actrec_gives_its_backbone(tmp_path):
+    source = small(1)
+    state = {f"_orig_mod.backbones.rgb.module.{name}": value for name, value in source.state_dict().items()}
+    torch.save({"state_dict": {**state, "_orig_mod.heads.0.1.bias": torch.zeros(2)}}, tmp_path / "w.pt")
+    network = small(2)
+    load(network, tmp_path / "w.pt")
+    assert same(network, source)
+
+
 def test_a_checkpoint_of_actrec_gives_its_backbone(tmp_path):
     source = small(1)
     state = {f"backbones.rgb.{name}": value for name, value in source.state_dict().items()}

@@ -19,7 +19,7 @@ NTU = {"kind": "ntu", "head": "action", "dataset": "ntu60", "protocol": "xsub", 
 READERS: dict[str, dict[str, Any]] = {
     "ntu": {**NTU, "missing": {"kind": "published"}},
     "skeletons": {"kind": "skeletons", "head": "action", "splits": None, "class_names": None, "group_regex": None},
-    "folder": {"kind": "folder", "head": "action", "splits": False, "group_regex": None},
+    "folder": {"kind": "folder", "head": "action", "splits": None, "group_regex": None},
 }
 COARSE = {"of": "action", "head": "body", "map": "ma52"}
 

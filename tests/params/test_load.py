@@ -67,7 +67,7 @@ def errors_of(tmp_path):
 def same(one: Any, two: Any) -> bool:
     """Compare as the parser sees it: 1 and 1.0 are the same number here, 1 and true are not."""
     if isinstance(one, dict) and isinstance(two, dict):
-        return list(one) == list(two) and all(same(one[key], two[key]) for key in one)
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
     if isinstance(one, list) and isinstance(two, list):
         return len(one) == len(two) and all(map(same, one, two))
     return one == two and isinstance(one, bool) == isinstance(two, bool)

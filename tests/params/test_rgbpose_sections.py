@@ -85,7 +85,7 @@ def written(tmp_path):
     ("changes", "expected"),
     [
         # --- modalities
-        ({**SEES, "model.backbones": {}}, "model.backbones is empty: it needs rgb, audio or pose"),
+        ({**SEES, "model.backbones": {}}, "model.backbones is empty: it needs rgb, audio, pose or geometry"),
         ({"model.backbones": {}}, "train.select_on names the head 'rgbpose_1:1/act'; the model has"),
         ({"skeletons.enabled": False}, "model.backbones.pose needs skeletons.enabled: true"),
         ({"frames.enabled": False}, "model.backbones.rgb needs frames.enabled: true"),
@@ -101,7 +101,10 @@ def written(tmp_path):
             {"evaluate.attention_clips": 1},
             "evaluate.attention_clips draws the attention of videomae alone: set it to 0",
         ),
-        ({**SEES, "evaluate.worst_clips": 1}, "evaluate.worst_clips draws skeletons, and model.backbones has no pose"),
+        (
+            {**SEES, "evaluate.worst_clips": 1},
+            "evaluate.worst_clips draws skeletons or the boxes of pairs",
+        ),
         ({"data.skeletons": None}, "skeletons.enabled needs data.skeletons: say where they are, or set it to false"),
         (
             {"evaluate.submission": {"fine": "act", "coarse": "body", "output": "rgbpose_1:1"}},
@@ -197,12 +200,15 @@ def written(tmp_path):
                 {**APART, "features.enabled": True, f"evaluate.views.{name}": value},
                 "evaluate.views of cached features are",
             )
-            for name, value in (("clips", 2), ("flip", True), ("scale", 1.5))
+            for name, value in (("clips", 2), ("flip", True), ("scales", [1.5]), ("crop_frac", 0.9))
         ),
-        ({**APART, RGB: VIDEOMAE, "evaluate.views.scale": 1.5}, "evaluate.views.scale: videomae takes pictures of one"),
         (
-            {**APART, RGB: MVIT, "evaluate.views.scale": 0.5},
-            "evaluate.views.scale: mvit_v2_s takes pictures of one size",
+            {**APART, RGB: VIDEOMAE, "evaluate.views.scales": [1.5]},
+            "evaluate.views.scales: videomae takes pictures of one",
+        ),
+        (
+            {**APART, RGB: MVIT, "evaluate.views.scales": [0.5]},
+            "evaluate.views.scales: mvit_v2_s takes pictures of one size",
         ),
         (
             {**SEES, "frames.region": "persons", "skeletons.enabled": False},
@@ -241,7 +247,7 @@ def written(tmp_path):
         ({"model.neck.laterals.kernel": 4}, "model.neck.laterals.kernel is 4: input should be 1, 3, 5, 7 or 9"),
         ({"model.neck.laterals.rgb_drop": 1.0}, "model.neck.laterals.rgb_drop is 1.0: input should be less than 1"),
         ({"model.neck.ratios": [[-1, 2]]}, "model.neck.ratios[0][0] is -1: input should be greater than or equal to 0"),
-        ({"frames.region": "faces"}, "frames.region is 'faces': input should be 'whole' or 'persons'"),
+        ({"frames.region": "faces"}, "frames.region is 'faces': input should be 'whole', 'persons' or 'boxes'"),
     ],
 )
 def test_what_cannot_be(written, changes, expected):
@@ -260,7 +266,7 @@ def test_what_cannot_be(written, changes, expected):
         HEARS,
         {**HEARS, "model.backbones.audio": {**EAR, "frozen": True}},
         {**APART, "features.enabled": True, f"{RGB}.frozen": True, f"{POSE}.frozen": True},
-        {**APART, RGB: R3D, "evaluate.views.flip": True, "evaluate.views.scale": 1.25},
+        {**APART, RGB: R3D, "evaluate.views.flip": True, "evaluate.views.scales": [1.25]},
         {**APART, RGB: X3D, "evaluate.views.clips": 10},
         {"model.neck.pcan": PCAN},
         {"model.neck.pcan": {**PCAN, "rectification": False, "rectification_weights": {}}},

@@ -16,6 +16,7 @@ def _write_history(
     heads: tuple[str, ...] = ("action",),
     metrics: tuple[str, ...] = METRICS,
     validated: bool = True,
+    train_clips: int | None = None,
 ) -> Path:
     rows = []
     for epoch in range(1, epochs + 1):
@@ -23,6 +24,7 @@ def _write_history(
         row["train_loss"] = 2 / epoch
         if validated:
             row |= {f"val_{head}_{metric}": 1 / (epoch + 1) for head in heads for metric in metrics}
+        row |= {} if train_clips is None else {"train_clips": train_clips}
         row |= {"data_s": 1.0, "compute_s": 2.0, "epoch_s": 4.0, "peak_memory_mb": 9.5, "is_best": epoch in (1, 2)}
         rows.append(row)
     with path.open("w", newline="") as file:

@@ -1,15 +1,28 @@
 """The training curves, from a history.csv as training writes it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from actrec.errors import UserError
-from actrec.report.curves import read_history, training_curves
+from actrec.report import canvas
+from actrec.report.curves import History, read_history, training_curves
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WriteHistory = Callable[..., Path]
+SVM_COLUMNS = "epoch,phase,c,lr,train_loss,val_score,val_kind_top1,val_kind_loss,val_age_top1,val_age_loss"
+# Of two heads; for the last C of `kind` there was no solution.
+SVM_ROWS = (
+    "1,age,0.01,,0.5,0.4,,,0.4,1.5,0.0,2.0,2.5,9.5,True",
+    "2,kind,0.001,,0.9,0.6,0.6,0.8,,,0.0,2.0,2.5,9.5,False",
+    "3,kind,0.1,,0.3,0.8,0.8,0.7,,,0.0,2.0,2.5,9.5,True",
+    "4,kind,10.0,,,,,,,,0.0,2.0,2.5,9.5,False",
+)
 
 
 def test_history_is_read(tmp_path: Path, write_history: WriteHistory) -> None:
@@ -79,3 +92,44 @@ def test_where_epochs_were_not_validated_the_line_goes_from_one_that_was_to_the_
     first = training_curves(history, select_on="action.top1")
     history.numbers["val_action_top1"][21] = 0.9
     assert training_curves(history, select_on="action.top1") != first
+
+
+# --- support vector machines --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list["Figure"]:
+    """Return the figures that are made into files."""
+    figures, real = [], canvas.png
+    monkeypatch.setattr(canvas, "png", lambda fig: figures.append(fig) or real(fig))
+    return figures
+
+
+def _svm_history(path: Path, rows: Sequence[str]) -> History:
+    header = f"{SVM_COLUMNS},data_s,compute_s,epoch_s,peak_memory_mb,is_best"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    history = read_history(path)
+    assert history is not None
+    return history
+
+
+@pytest.mark.parametrize("metric", ["top1", "loss"])
+def test_of_an_svm_the_score_is_drawn_over_c(tmp_path: Path, drawn: list["Figure"], metric: str) -> None:
+    history = _svm_history(tmp_path / "h.csv", SVM_ROWS)
+    first = training_curves(history, select_on=f"kind.{metric}")
+    assert first == training_curves(history, select_on=f"kind.{metric}")
+    loss, quality = drawn[0].axes  # and no panels of what an svm has not: a rate, epochs
+    assert {axes.get_xscale() for axes in (loss, quality)} == {"log"}
+    assert all(axes.get_xlabel() == "C" and axes.lines for axes in (loss, quality))
+    lines = {line.get_label(): line.get_xydata().tolist() for line in [*loss.lines, *quality.lines]}
+    assert lines["train kind"] == [[0.001, 0.9], [0.1, 0.3]] and lines["train age"] == [[0.01, 0.5]]
+    (scores,) = (line.get_xydata() for line in quality.lines if line.get_label() == "val kind")
+    np.testing.assert_array_equal(scores, [[0.001, 0.6], [0.1, 0.8]])
+    rings = [line.get_xydata() for line in quality.lines if line.get_fillstyle() == "none"]
+    np.testing.assert_array_equal(rings, [[[0.1, 0.8]], [[0.01, 0.4]]])
+    assert any("4 fitted, 10 s in all · kind: C = 0.1, val" in text.get_text() for text in drawn[0].texts)
+
+
+def test_a_single_c_is_drawn(tmp_path: Path, drawn: list["Figure"]) -> None:
+    assert training_curves(_svm_history(tmp_path / "h.csv", SVM_ROWS[:1]), select_on="age.top1")
+    assert len(drawn[0].axes) == 2

@@ -91,6 +91,20 @@ def test_without_a_history_there_are_no_curves(both: list[Scores], tmp_path: Pat
     assert (tmp_path / "plots/val_action_confusion.png").exists()
 
 
+def test_costs_are_sums_over_epochs(tmp_path: Path, write_history: Callable[..., Path]) -> None:
+    """Of each epoch's 4 s, one goes to data and two to computing; the rest is validation."""
+    path = write_history(tmp_path / "history.csv", epochs=30, train_clips=1200)
+    assert write.run_costs(path) == {
+        **{"epochs": 30, "best_epoch": 2, "seconds": 120.0, "minutes": 2.0, "clips_per_s": 400.0},
+        "peak_memory_mb": 9.5,
+    }
+
+
+def test_without_a_count_of_clips_there_is_no_rate(tmp_path: Path, write_history: Callable[..., Path]) -> None:
+    costs = write.run_costs(write_history(tmp_path / "history.csv", epochs=1))
+    assert "clips_per_s" not in costs and costs["minutes"] == 0.07
+
+
 def test_heads_of_several_classes_have_no_confusions(both: list[Scores], tmp_path: Path) -> None:
     labels, names = np.array([[1, 0], [1, 1]]), ("a", "b")
     several = MultiScores("test", "acts", ("x", "y"), np.array([[0.9, 0.4], [0.2, 0.6]]), labels, names)

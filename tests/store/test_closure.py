@@ -143,6 +143,6 @@ def test_the_version_follows_releases_of_tools(project, monkeypatch):
 
 def test_this_project_s_clips_depend_on_what_reads_them():
     assert [path.as_posix() for path in files("actrec.media.clip")] == [
-        f"actrec/media/{name}.py" for name in ("clip", "decode", "facts", "probe", "sampling", "unchanged")
+        f"actrec/media/{name}.py" for name in ("clip", "decode", "facts", "probe", "sampling", "still", "unchanged")
     ]
     assert all((Path(closure._ROOT) / path).is_file() for path in files("pipeline.train"))

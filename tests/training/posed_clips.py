@@ -28,11 +28,11 @@ POSE = {"kind": "pose_conv3d", "blocks": [1, 1, 1], "width": 4, "temporal_stride
 POSE |= {"heatmaps": {"of": "joints", "sigma_px": 0.6}, "input_frames": 8, "input_px": 8, "token_grid": None}
 BACKBONES = {"rgb": RGB, "pose": POSE}
 PLAIN = {
-    "rgb": {"min_area_frac": 1.0, "flip_prob": 0.0, "color_jitter": 0.0},
+    "rgb": {"min_area_frac": 1.0, "flip_prob": 0.0, "color_jitter": 0.0, "randaugment": None},
     "pose": {"min_area_frac": 1.0, "flip_prob": 0.0},
 }
 AUGMENT = {
-    "rgb": {"min_area_frac": 0.3, "flip_prob": 0.5, "color_jitter": 0.0},
+    "rgb": {"min_area_frac": 0.3, "flip_prob": 0.5, "color_jitter": 0.0, "randaugment": None},
     "pose": {"min_area_frac": 0.3, "flip_prob": 0.5},
 }
 ACTS = ("sit ball", "sit stick", "wave ball", "wave stick")

@@ -12,7 +12,7 @@ from tiny_runs import ABOUT, BACKBONE, CLASSES, EAR, HEAD, MBT, SOUND_SPEC, make
 from actrec.errors import UserError
 from actrec.models.recogniser import build
 from actrec.params import load
-from actrec.params.model import FileWeights
+from actrec.params.weights import FileWeights
 from actrec.training.checkpoint import load_model, save_model, save_tensors
 from pipeline.model import checkpoint_of, fresh_model
 

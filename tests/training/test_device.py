@@ -9,7 +9,7 @@ import torch
 from tiny_runs import HEAD, make_model, outcome, same
 
 from actrec.errors import UserError
-from actrec.training.device import launch, refuse_wrong_gradients, synchronise_batch_norm
+from actrec.training.device import launch, refuse_wrong_gradients, seed_step, synchronise_batch_norm
 
 NO_DROPOUT = {**HEAD, "dropout": 0.0}
 
@@ -105,3 +105,17 @@ def test_batch_norm_is_over_all_gpus_and_its_numbers_stay_where_they_were(kind, 
     norms = [module for module in found.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
     assert norms and {isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms} == {expected}
     assert list(found.state_dict()) == list(before) and same(before, found.state_dict())
+
+
+def test_a_step_is_seeded_as_torch_seeds_it_but_on_its_device_alone(monkeypatch):
+    """Without a GPU, torch.manual_seed keeps each seed for one that may come: a list that grows with each step."""
+    torch.manual_seed(5)
+    expected, called = torch.rand(3), []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", called.append)
+    torch.manual_seed(6)
+    assert called.pop() == 6  # this is how it does so
+    seed_step(5, torch.device("cpu"))
+    assert torch.equal(torch.rand(3), expected) and torch.initial_seed() == 5
+    monkeypatch.setattr(torch.cuda, "manual_seed", called.append)
+    seed_step(7, torch.device("cuda"))
+    assert called == [7]

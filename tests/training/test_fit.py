@@ -287,11 +287,13 @@ def test_a_row_of_the_history(bench):
         "train_loss",
         "val_score",
         *(f"val_action_{m}" for m in metrics),
+        "train_clips",
         *times,
         "is_best",
     ]
     assert list(rows[0]) == names
     assert rows[0]["val_score"] == rows[0]["val_action_loss"]
+    assert [row["train_clips"] for row in rows] == [10, 10]
     assert all(row["epoch_s"] >= row["data_s"] + row["compute_s"] - 1e-3 and row["peak_memory_mb"] > 10 for row in rows)
     assert dump_history(rows).splitlines()[0] == ",".join(names) and len(dump_history(rows).splitlines()) == 3
 

@@ -36,6 +36,16 @@ def test_early_stopping(bench, monkeypatch, scores, patience, min_delta, epochs)
     assert len(scripted(bench, monkeypatch, scores, early_stopping=stopping).fit(ignore).history) == epochs
 
 
+def test_a_plateau_is_of_its_own_phase(bench, monkeypatch):
+    """Three frozen epochs without a gain halve the rate twice there; the main phase begins at its own rate again."""
+    schedule = {"kind": "plateau", "warmup_epochs": 0, "warmup_from_frac": 0.0, "patience_epochs": 1, "factor": 0.5}
+    changes = {"schedule": schedule, "freeze": {"epochs": 3, "lr": 0.8}, "epochs": 3, "lr": 0.1}
+    run = bench.run("live", select_on="action.top1", **changes)
+    given, real = iter([0.9, 0.9, 0.9, 0.5, 0.5, 0.6]), run._validate
+    monkeypatch.setattr(run, "_validate", lambda: {**real(), "val_action_top1": next(given), "val_action_loss": 1.0})
+    assert [row["lr"] for row in run.fit(ignore).history] == pytest.approx([0.8, 0.8, 0.4, 0.1, 0.1, 0.05])
+
+
 def test_early_stopping_does_not_count_the_frozen_phase(bench, monkeypatch):
     run = bench.run(
         "live",

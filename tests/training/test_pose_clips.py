@@ -347,7 +347,7 @@ def test_skeletons_beside_pictures_of_another_size_are_other_features(tmp_path):
     write_project(tmp_path)
     assert open_project(tmp_path).specs == {
         "rgb": {"clip_frames": 8, "clips_per_video": 1, "frame_stride": None, "size_px": 72}
-        | {"resize": "crop", "region": "persons"},
+        | {"resize": "crop", "region": "persons", "pad_frac": 0.0},
         "pose": {"layout": "coco17", "beside_px": 72},
     }
     assert open_project(tmp_path, "pose").specs == {"pose": {"layout": "coco17", "beside_px": None}}

@@ -68,6 +68,7 @@ CONFIGS = {
         "select_on": "action.top1",
         "epochs": 4,
     },
+    "mixup": {"mixup_alpha": 0.4, "accumulate": 2},
     "early stopping": {
         "early_stopping": {"patience_epochs": 1, "min_delta": 0.2},
         "select_on": "action.top1",
@@ -138,6 +139,16 @@ def test_the_number_of_loader_workers_does_not_matter(bench, monkeypatch):
         monkeypatch.setenv("ACTREC_LOADER_WORKERS", workers)
         ends.append(outcome(bench.run("live", epochs=2).fit(ignore)))
     assert ends[0] == ends[1] == ends[2]
+
+
+def test_nor_does_it_for_randaugment_nor_does_ambient_randomness(bench, monkeypatch):
+    ends = []
+    for workers, spec in (("0", {"ops": 2, "magnitude": 9}), ("2", {"ops": 2, "magnitude": 9}), ("0", None)):
+        monkeypatch.setenv("ACTREC_LOADER_WORKERS", workers)
+        torch.manual_seed(int(workers))
+        augment = {**AUGMENT, "rgb": {**AUGMENT["rgb"], "randaugment": spec}}
+        ends.append(outcome(bench.run("live", epochs=1, augment=augment).fit(ignore)))
+    assert ends[0] == ends[1] and ends[0]["last"] != ends[2]["last"]
 
 
 def test_resuming_with_other_workers_does_not_matter(bench, tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ from actrec.training.history import dump_history
 from actrec.training.optimizer import make_optimizer
 from actrec.training.settings import Settings
 from actrec.training.views import plain_view
-from actrec.training.windows import predict_videos
+from actrec.training.windows import predict_files
 from pipeline.model import checkpoint_of, fresh_model, identity_of, run_key
 
 REPO = Path(__file__).resolve().parents[2]
@@ -364,7 +364,7 @@ def test_a_video_is_judged_by_each_stream_and_by_both(tmp_path, make_clip):
         **{"model": spec, "classes": classes, "clip_spec": SPEC, "sound_spec": SOUND_SPEC, "layout": "", "parents": ()},
         **{"typical_s": 1.6, "weights_sha256": {"rgb": "", "audio": ""}, "epoch": 1, **options},
     )
-    found = list(predict_videos([path], model, about, window_s=None, device=torch.device("cpu"), workers=1))
+    found = list(predict_files([path], model, about, window_s=None, device=torch.device("cpu"), workers=1))
     rows = {row.head: row for row in found}
     assert list(rows) == ["audio/act", "rgb/act", "rgbaudio_3:1/act"] and {row.status for row in found} == {"ok"}
     with torch.inference_mode():
@@ -384,4 +384,4 @@ def test_a_video_without_a_skeleton_is_not_for_a_model_that_was_shown_some(param
     about = replace(checkpoint_of(p, model, inputs), **{"layout": "", "clip_spec": SPEC, **change})
     path = make_clip(tmp_path / "a.mp4", 9)
     with pytest.raises(UserError, match=r"shown skeletons.*data\.skeletons.*dvc repro evaluate"):
-        list(predict_videos([path], model, about, window_s=None, device=torch.device("cpu"), workers=1))
+        list(predict_files([path], model, about, window_s=None, device=torch.device("cpu"), workers=1))

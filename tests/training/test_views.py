@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from actrec.training.views import cut, jitter_color, jittered, plain_view, random_crop, random_mel
+from actrec.training.views import cut, jitter_color, jittered, plain_view, randaugmented, random_crop, random_mel
 
 
 def coordinates(height, width, *, frames=2):
@@ -113,6 +113,107 @@ def test_jitter_is_torchvision_s(factors):
 def test_jitter_does_not_wrap_round():
     clip = torch.tensor([0, 128, 255], dtype=torch.uint8).expand(1, 2, 2, 3)
     assert jitter_color(clip, np.array([1.0, 1.0, 1.9]))[0, 0, 0].tolist() == [0, 243, 255]
+
+
+# --- pictures that are no squares ------------------------------------------------------------------------------------
+
+
+def crops_of(height, width, count=4000):
+    rng = np.random.default_rng(0)
+    found = [random_crop(rng, height, width, min_area_frac=0.08, flip_prob=0.0) for _ in range(count)]
+    return np.array([crop[:4] for crop in found])
+
+
+@pytest.mark.parametrize(("height", "width"), [(300, 400), (400, 300)])
+def test_small_crops_are_torchvision_s(height, width):
+    """Those of up to 0.4 of the area always fit; of larger ones torchvision draws anew what does not."""
+    from scipy.stats import ks_2samp
+    from torchvision.transforms import RandomResizedCrop
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        picture = torch.zeros(3, height, width)
+        theirs = np.array([RandomResizedCrop.get_params(picture, (0.08, 1.0), (3 / 4, 4 / 3)) for _ in range(4000)])
+    area = height * width
+    ours, theirs = (own[own[:, 2] * own[:, 3] < 0.4 * area] for own in (crops_of(height, width), theirs))
+    assert len(ours) > 1000 and len(theirs) > 1000
+    for of in (
+        lambda crop: crop[:, 2] * crop[:, 3] / area,
+        lambda crop: np.log(crop[:, 3] / crop[:, 2]),
+        lambda crop: crop[:, 0] / (height - crop[:, 2]),
+        lambda crop: crop[:, 1] / (width - crop[:, 3]),
+    ):
+        assert ks_2samp(of(ours), of(theirs)).pvalue > 0.01
+
+
+@pytest.mark.parametrize(("height", "width"), [(300, 400), (90, 40), (20, 80)])
+def test_crops_of_any_picture_have_all_areas_and_lie_inside(height, width):
+    from scipy.stats import kstest
+
+    crops = crops_of(height, width)
+    assert (crops[:, :2] >= 0).all() and (crops[:, 2:] >= 1).all()
+    assert (crops[:, 0] + crops[:, 2] <= height).all() and (crops[:, 1] + crops[:, 3] <= width).all()
+    areas = crops[:, 2] * crops[:, 3] / (height * width)
+    # Pixels are whole: of a small picture, areas are not quite uniform.
+    assert kstest(areas, "uniform", args=(0.08, 0.92)).statistic < 0.03
+
+
+def test_a_crop_of_a_wide_picture_is_resized_to_a_square():
+    clip = coordinates(60, 200)
+    crop = random_crop(np.random.default_rng(5), 60, 200, min_area_frac=0.2, flip_prob=1.0)
+    view = cut(clip, crop, 16)
+    assert view.shape == (2, 16, 16, 3) and crop.left > 0
+    rows, columns = view[0, :, 0, 0].int(), view[0, 0, :, 1].int().flip(0)
+    assert abs(rows[0] - crop.top) <= crop.height / 16 and abs(rows[-1] - crop.top - crop.height) <= crop.height / 16
+    assert abs(columns[0] - crop.left) <= crop.width / 16
+    assert abs(columns[-1] - crop.left - crop.width) <= crop.width / 16
+
+
+# --- RandAugment -----------------------------------------------------------------------------------------------------
+
+SPEC = {"ops": 2, "magnitude": 9}
+
+
+def test_without_randaugment_nothing_is_drawn():
+    clip, rng = coordinates(8, 8), np.random.default_rng(0)
+    assert randaugmented(clip, rng, None) is clip
+    assert rng.random() == np.random.default_rng(0).random()
+
+
+def test_randaugment_is_torchvision_s():
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import RandAugment
+
+    picture = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8))
+    seen = set()
+    for seed in range(40):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(np.random.default_rng(seed).integers(2**63)))
+            augment = RandAugment(2, 9, interpolation=InterpolationMode.BILINEAR)
+            expected = augment(picture[0].permute(2, 0, 1)).permute(1, 2, 0)
+        found = randaugmented(picture, np.random.default_rng(seed), SPEC)
+        assert (found.shape, found.dtype) == (picture.shape, torch.uint8)
+        assert torch.equal(found[0], expected)
+        seen.add(found.numpy().tobytes())
+    assert len(seen) > 30
+
+
+def test_all_frames_get_the_same_change():
+    frame = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 24, 24, 3), dtype=np.uint8))
+    for seed in range(30):
+        view = randaugmented(frame.expand(4, -1, -1, -1), np.random.default_rng(seed), {"ops": 3, "magnitude": 15})
+        assert all(torch.equal(other, view[0]) for other in view)
+
+
+def test_ambient_randomness_neither_decides_nor_is_touched():
+    picture = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8))
+    views = []
+    for ambient in (1, 2):
+        torch.manual_seed(ambient)
+        before = torch.get_rng_state()
+        views.append(randaugmented(picture, np.random.default_rng(7), SPEC))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(*views)
 
 
 # --- sound ------------------------------------------------------------------------------------------------------------

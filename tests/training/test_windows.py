@@ -8,7 +8,7 @@ from tiny_runs import ABOUT, make_model
 from actrec.media.clip import read_clip
 from actrec.media.probe import probe
 from actrec.training.views import plain_view
-from actrec.training.windows import predict_videos, split_windows
+from actrec.training.windows import predict_files, split_windows
 
 WHOLE = [(None, None)]
 
@@ -49,7 +49,7 @@ def test_windows_cover_the_video(duration_s):
 
 def predictions(paths, *, window_s=None, about=ABOUT):
     model = make_model(seed=3).eval()
-    found = predict_videos(paths, model, about, window_s=window_s, device=torch.device("cpu"), workers=1)
+    found = predict_files(paths, model, about, window_s=window_s, device=torch.device("cpu"), workers=1)
     return model, list(found)
 
 

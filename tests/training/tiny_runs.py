@@ -3,10 +3,13 @@
 With sound, a bottleneck transformer of width 8 on top; some clips have none.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Literal
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -44,11 +47,11 @@ MEL_SHAPE = (8, 9)
 SILENT = ("test00", "train02", "train05", "train06", "val01")
 CLASSES = ("a", "b", "c")
 AUGMENT = {
-    "rgb": {"min_area_frac": 0.6, "flip_prob": 0.5, "color_jitter": 0.1},
+    "rgb": {"min_area_frac": 0.6, "flip_prob": 0.5, "color_jitter": 0.1, "randaugment": None},
     "audio": {"roll": True, "freq_masks": 1, "freq_mask_bins": 3, "time_masks": 1, "time_mask_steps": 3},
 }
 PLAIN = {
-    "rgb": {"min_area_frac": 1.0, "flip_prob": 0.0, "color_jitter": 0.0},
+    "rgb": {"min_area_frac": 1.0, "flip_prob": 0.0, "color_jitter": 0.0, "randaugment": None},
     "audio": {"roll": False, "freq_masks": 0, "freq_mask_bins": 0, "time_masks": 0, "time_mask_steps": 0},
 }
 IDENTITY = {"rgb": {"weights_sha256": "f" * 64}}
@@ -75,8 +78,11 @@ SETTINGS: dict[str, Any] = {
     "schedule": {"kind": "cosine", "warmup_epochs": 1, "warmup_from_frac": 0.0, "final_frac": 0.1},
     "freeze": {"epochs": 0, "lr": 0.1},
     "clip_norm": 1.0,
+    "mixup_alpha": 0.0,
     "label_smoothing": 0.1,
     "class_weights": "balanced",
+    "sampler": "shuffled",
+    "soft_recall": None,
     "select_on": "action.loss",
     "validation": {"from_epoch": 1, "every_epochs": 1},
     "early_stopping": {"patience_epochs": 0, "min_delta": 0.0},
@@ -243,6 +249,7 @@ class Bench:
         seed: int = 0,
         fabric: Fabric | None = None,
         augment: dict[str, dict[str, Any]] = AUGMENT,
+        compiled: bool = False,
         **changes: Any,
     ) -> Run:
         """Return a fresh run; `changes` are of SETTINGS."""
@@ -261,12 +268,26 @@ class Bench:
             seed=seed,
             checkpoint=state or Path(mkdtemp(dir=self.folder)) / "state.pt",
             save_every_s=save_every_s,
+            compiled=compiled,
         )
 
 
 def make_bench(folder: Path, *, sound: bool = False) -> Bench:
     inputs = make_inputs(folder, make_manifest(), sound=sound)
     return Bench(folder, inputs, launch(device="cpu", threads=1, precision="fp32"))
+
+
+@contextmanager
+def compiling_nothing() -> Iterator[None]:
+    """Let torch.compile trace and capture as ever, but run what it captures as it is: no compiler takes its time."""
+    real = torch.compile
+
+    def trace(model: Any, *, dynamic: bool, options: dict[str, Any] | None = None) -> Any:
+        return real(model, backend="aot_eager", dynamic=dynamic)
+
+    with patch.object(torch, "compile", trace):
+        yield
+    torch.compiler.reset()
 
 
 def outcome(fitted: Fitted) -> dict[str, Any]:

@@ -15,7 +15,21 @@ from typing import Any
 import numpy as np
 import torch
 from test_resume import Killed, dying
-from tiny_runs import ADAMW, AUGMENT, BACKBONE, HEAD, MBT, Bench, Ear, Kind, ignore, make_bench, make_model, outcome
+from tiny_runs import (
+    ADAMW,
+    AUGMENT,
+    BACKBONE,
+    HEAD,
+    MBT,
+    Bench,
+    Ear,
+    Kind,
+    compiling_nothing,
+    ignore,
+    make_bench,
+    make_model,
+    outcome,
+)
 from torch import distributed, nn
 
 from actrec.errors import UserError
@@ -124,7 +138,8 @@ class Planned:
     def end(self, bench: Bench, both: Bench) -> dict[str, Any]:
         chosen = both if self.with_sound else bench
         chosen = relabelled(chosen, *self.labels, multi_label=self.multi_label) if self.labels else chosen
-        return outcome(chosen.run(self.kind, model=self.model(), **self.changes).fit(ignore))
+        with compiling_nothing():
+            return outcome(chosen.run(self.kind, model=self.model(), **self.changes).fit(ignore))
 
 
 PLAIN = partial(make_model, frozen=True, head=NO_DROPOUT)
@@ -148,7 +163,12 @@ RUNS = {
     "frozen, then free": Planned(
         "live", of_eye, {"freeze": {"epochs": 1, "lr": 0.1}, "epochs": 2, "accumulate": 2, "batch_size": 3}
     ),
+    "compiled": Planned(
+        "live", of_eye, {"freeze": {"epochs": 1, "lr": 0.1}, "epochs": 1, "batch_size": 3, "compiled": True}
+    ),
     "penalties": Planned("live", penalised, {"epochs": 3, "batch_size": 3}),
+    "classes all alike": Planned("cached", PLAIN, {"batch_size": 3, "sampler": "balanced"}),
+    "a weight a class": Planned("cached", PLAIN, {"batch_size": 3, "class_weights": {"b": 0.0, "a": 1.0, "c": 6.1}}),
     "seldom validated": Planned("cached", PLAIN, {"epochs": 5, "validation": {"from_epoch": 2, "every_epochs": 2}}),
 }
 
@@ -174,8 +194,9 @@ def predictions(bench: Bench) -> dict[int, np.ndarray]:
 
 
 def batch_norm_run(bench: Bench, **more: Any) -> Run:
-    """Return a run whose processes normalise with clips of their own, and drop out things of their own."""
-    return bench.run("live", epochs=2, optimizer=ADAMW, freeze={"epochs": 1, "lr": 0.1}, accumulate=2, **more)
+    """Return a run whose processes normalise and mix clips of their own, and drop out things of their own."""
+    changes = {"epochs": 2, "optimizer": ADAMW, "freeze": {"epochs": 1, "lr": 0.1}, "accumulate": 2, "mixup_alpha": 0.4}
+    return bench.run("live", **changes, **more)
 
 
 def batch_norm(bench: Bench) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Experiments side by side: read out of git, laid out as a table, drawn."""

@@ -1,0 +1,166 @@
+"""Experiments as a table: for the terminal, as Markdown, and as CSV with every number."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from actrec.compare.experiment import COSTS, SPLITS, Experiment, Measured, Point, differing
+from actrec.report.cells import csv_text, text_cell
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+_NONE = "-"
+_PLAIN_COLUMNS = 200
+# More columns of settings than these are not read side by side; the CSV has them all.
+MAX_SETTINGS = 8
+_COST_NAMES = {"minutes": "minutes", "peak_memory_mb": "memory MB", "clips_per_s": "clips/s"}
+_NOTE_CHARS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as text. `numeric` says of each column whether it is set to the right."""
+
+    header: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        """Return the table as Markdown."""
+        rule = ["---:" if numeric else "---" for numeric in self.numeric]
+        lines = [self.header, rule, *self.rows]
+        return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+    def rich(self) -> "RichTable":
+        """Return the table for a terminal."""
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable(box=None, pad_edge=False, header_style="bold")
+        for name, numeric in zip(self.header, self.numeric, strict=True):
+            table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+        for row in self.rows:
+            table.add_row(*(Text(cell) for cell in row))  # Text: names are shown as they are, not read as markup
+        return table
+
+    def show(self, file: IO[str]) -> None:
+        """Print the table: as wide as the terminal, or as plain lines where there is none."""
+        from rich.console import Console
+
+        console = Console(file=file)
+        if not console.is_terminal:
+            console = Console(file=file, width=_PLAIN_COLUMNS, color_system=None, legacy_windows=False)
+        console.print(self.rich(), crop=False)
+
+
+def table_of(shown: Sequence[Point], measures: Sequence[tuple[str, str]]) -> Table:
+    """Return a row a point: its name, the settings that differ, the metrics with their intervals, and what it cost.
+
+    Args:
+        shown: What `points` made.
+        measures: (head, metric), each of val and of test.
+    """
+    settings = differing(shown)[:MAX_SETTINGS]
+    several = any(len(point.experiments) > 1 for point in shown)
+    metrics = [
+        (split, head, metric)
+        for head, metric in measures
+        for split in SPLITS
+        if any(point.measured(split, head, metric) for point in shown)
+    ]
+    costs = [name for name in COSTS if any(point.cost(name) is not None for point in shown)]
+    noted = any(point.note for point in shown)
+    header = [
+        *("experiment", *short_settings(settings), *(["seeds"] if several else [])),
+        *(f"{split} {head} {metric}" for split, head, metric in metrics),
+        *(_COST_NAMES[name] for name in costs),
+        *(["note"] if noted else []),
+    ]
+    rows = [
+        (
+            *(point.name, *(setting_text(point.params, name) for name in settings)),
+            *([str(len(point.experiments))] if several else []),
+            *(measured_text(point.measured(*each)) for each in metrics),
+            *(_cost_text(point.cost(name)) for name in costs),
+            *([_first_line(point.note)] if noted else []),
+        )
+        for point in shown
+    ]
+    num_texts = 1 + len(settings)
+    numeric = [False] * num_texts + [True] * (len(header) - num_texts - noted) + [False] * noted
+    return Table(tuple(header), tuple(numeric), tuple(rows))
+
+
+def experiments_csv(experiments: Sequence[Experiment]) -> str:
+    """Return a row an experiment: settings that differ, every number of val and test, costs; empty: not there."""
+    shown = [Point(each.name, each.name, each.params, (each,)) for each in experiments]
+    settings = differing(shown)
+    numbers = [_numbers(each.metrics) for each in experiments]
+    names = list(dict.fromkeys(name for own in numbers for name in own))
+    rows = [
+        (
+            text_cell(point.name),
+            *(text_cell(_plain(point.params[name])) if name in point.params else "" for name in settings),
+            *(repr(own[name]) if name in own else "" for name in names),
+            *("" if (cost := point.cost(name)) is None else f"{cost:.6g}" for name in COSTS),
+            text_cell(point.note),
+        )
+        for point, own in zip(shown, numbers, strict=True)
+    ]
+    return csv_text(("experiment", *settings, *names, *COSTS, "note"), rows)
+
+
+def short_settings(names: Sequence[str]) -> list[str]:
+    """Return the ends of dotted names: two parts, or as many as it takes to be another than the others."""
+    return [_short(name, [other for other in names if other != name]) for name in names]
+
+
+def _short(name: str, others: Sequence[str]) -> str:
+    parts = name.split(".")
+    for count in range(2, len(parts)):
+        end = ".".join(parts[-count:])
+        if not any(other == end or other.endswith(f".{end}") for other in others):
+            return end
+    return name
+
+
+def setting_text(params: Mapping[str, Any], name: str) -> str:
+    """Return a setting as params.yaml has it, - where there is none."""
+    return _plain(params[name]) if name in params else _NONE
+
+
+def measured_text(found: Measured | None) -> str:
+    """Return 0.812 [0.790–0.834] with an interval, 0.812 (0.790–0.834) over seeds, - where there is nothing."""
+    if found is None:
+        return _NONE
+    if found.low is None or found.high is None:
+        return f"{found.value:.3f}"
+    opening, closing = "()" if found.count > 1 else "[]"
+    return f"{found.value:.3f} {opening}{found.low:.3f}–{found.high:.3f}{closing}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _cost_text(value: float | None) -> str:
+    return _NONE if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _first_line(text: str) -> str:
+    line = text.partition("\n")[0]
+    return line if len(line) <= _NOTE_CHARS else f"{line[: _NOTE_CHARS - 1]}…"
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        f"{split}.{head}.{metric}": value
+        for split in SPLITS
+        for head, own in metrics.get(split, {}).items()
+        for metric, value in own.items()
+        if isinstance(value, int | float)
+    }

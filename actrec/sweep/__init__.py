@@ -1,0 +1,1 @@
+"""Many experiments from one small file: planned, run by DVC one after the other, recorded."""

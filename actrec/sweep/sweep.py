@@ -1,0 +1,301 @@
+"""What `actrec sweep` does: the runs of a sweep file, one after the other, each as an experiment of DVC."""
+
+import difflib
+import json
+import re
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from actrec.compare.experiment import Measured, heads_of, metric_of, points
+from actrec.compare.picture import comparison_png
+from actrec.compare.revisions import experiment_refs
+from actrec.compare.table import Table, experiments_csv, table_of
+from actrec.console import say
+from actrec.errors import UserError
+from actrec.params.load import load, plain
+from actrec.store.files import write_atomic
+from actrec.sweep import dvc, records, workspace
+from actrec.sweep.overrides import overrides
+from actrec.sweep.plan import (
+    Choice,
+    Run,
+    Sweep,
+    check_different,
+    check_target,
+    grid_choices,
+    load_sweep,
+    runs_of,
+)
+from actrec.sweep.records import DONE, FAILED, Record
+from actrec.sweep.search import Search, corners
+
+SWEEPS, RECIPES = Path("sweeps"), Path("recipes")
+_DVC_YAML = Path("dvc.yaml")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A sweep file that has been checked, with the settings that its runs start from.
+
+    `base` is the content of a params file, `settings` what stands in it; `folder` is where everything is written.
+    """
+
+    file: Path
+    sweep: Sweep
+    base: bytes
+    settings: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def seeds(self) -> int:
+        """How many runs a point has."""
+        return len(self.sweep.seeds or [None])
+
+    @property
+    def num_runs(self) -> int:
+        """How many runs there will be."""
+        return self.seeds * (self.sweep.sample.runs if self.sweep.sample else len(grid_choices(self.sweep.grid or {})))
+
+    def runs(self, choice: Choice, number: int) -> list[Run]:
+        """Return the runs of point `number`."""
+        shared = {"base": self.settings, "file": self.file, "digits": max(2, len(str(self.num_runs - 1)))}
+        return runs_of(choice, self.sweep, first=number * self.seeds, **shared)
+
+
+def describe_sweeps(folder: Path = SWEEPS) -> list[str]:
+    """Return a line a sweep: its name, and the comment at the head of its file."""
+    files = sorted(folder.glob("*.yaml"))
+    if not files:
+        raise UserError(f"{folder}/: no sweeps here. Run this in the folder that holds dvc.yaml.")
+    width = max(len(path.stem) for path in files)
+    return [f"{path.stem:{width}}  {_comment(path)}" for path in files]
+
+
+def planned(name: str) -> Plan:
+    """Return the sweep of that name, every run of it checked.
+
+    Args:
+        name: One of sweeps/*.yaml, or the path of such a file.
+
+    Raises:
+        UserError: if there is none, or anything in it is wrong.
+    """
+    file = _found(name)
+    sweep = load_sweep(file)
+    source = RECIPES / f"{sweep.recipe}.yaml" if sweep.recipe else workspace.PARAMS
+    if not source.is_file():
+        known = [path.stem for path in RECIPES.glob("*.yaml")]
+        raise UserError(f"{file}: no recipe '{sweep.recipe}' in {RECIPES}/. {_nearest(sweep.recipe or '', known)}")
+    settings = plain(load(source))
+    check_target(sweep, settings, file)
+    plan = Plan(file, sweep, source.read_bytes(), settings, workspace.SWEEPS / file.stem)
+    choices = corners(sweep.sample) if sweep.sample else grid_choices(sweep.grid or {})
+    runs = [run for number, choice in enumerate(choices) for run in plan.runs(choice, number)]
+    if not sweep.sample:
+        check_different(runs, file)
+    return plan
+
+
+def dry_run_lines(plan: Plan) -> Iterator[str]:
+    """Yield the command of each run; of a sampled sweep, whose points are not known yet, its space."""
+    if plan.sweep.sample:
+        for name, dimension in plan.sweep.sample.space.items():
+            yield f"{name}: {dimension if isinstance(dimension, list) else dimension.model_dump()}"
+        return
+    for number, choice in enumerate(grid_choices(plan.sweep.grid or {})):
+        for run in plan.runs(choice, number):
+            yield shlex.join(["dvc", *_arguments(plan, run)])
+
+
+def run_sweep(name: str, *, restart: bool = False, retry: bool = False, command: Sequence[str] = dvc.DVC) -> Table:
+    """Run what is not yet recorded of a sweep, and return its table; both are written after each run as well.
+
+    Args:
+        name: See `planned`.
+        restart: Forget the recorded runs.
+        retry: Run those again that failed.
+        command: How DVC is called.
+
+    Raises:
+        UserError: if anything is wrong with the sweep, if it is not the one of the recorded runs, or if DVC fails
+            before a stage of the pipeline has begun.
+    """
+    with workspace.alone():
+        workspace.recover(command)
+        plan = planned(name)
+        _begin(plan, restart=restart)
+        found = _Finished(plan, retry=retry)
+        if found.missing():
+            with workspace.bench(plan.base, command) as bench:
+                _run_all(plan, found, lambda run: _run(plan, run, bench))
+        say(f"{plan.file.stem}: {found.summary()}. {plan.folder}/ has table.csv, table.md, table.png and a file a run")
+        return _write_tables(plan, found.records)
+
+
+def _begin(plan: Plan, *, restart: bool) -> None:
+    """Make sure that recorded runs are of this sweep, these settings, this code and this data."""
+    root = Path(plan.settings["data"]["root"])
+    # The demo's data are made of its settings, by code: both are looked at.
+    data = {} if plan.settings["demo"]["enabled"] else records.data_digest(root)
+    sweep = plan.sweep.model_dump(mode="json")
+    now = records.made_with(sweep, plan.settings, code=records.code_digests(_DVC_YAML), data=data)
+    before = records.remembered(plan.folder)
+    different = list(records.changes(before, now)) if before else _unknown(plan.folder)
+    if different and not restart:
+        lines = [
+            f"{plan.file}: runs of it are recorded in {plan.folder}/, and since then this has changed:",
+            *(f"  {line}" for line in different),
+            f"Put it back, or start anew, where DVC restores what is the same: actrec sweep {plan.file.stem} --restart",
+        ]
+        raise UserError("\n".join(lines))
+    if restart and plan.folder.exists():
+        old = plan.folder.with_name(f"{plan.folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        plan.folder.rename(old)
+        say(f"the recorded runs are now in {old}/")
+    records.remember(plan.folder, now)
+
+
+def _unknown(folder: Path) -> list[str]:
+    return ["sweep.json is gone, which says what they were made with"] if any(folder.glob("[0-9]*.json")) else []
+
+
+class _Finished:
+    """The records of a sweep's runs, in the order of their numbers."""
+
+    def __init__(self, plan: Plan, *, retry: bool) -> None:
+        self._plan = plan
+        paths = plan.folder.glob("[0-9]*.json")
+        read = [record for path in paths if (record := records.load(path))]
+        self._by_name = {record.name: record for record in read if not (retry and record.status == FAILED)}
+
+    @property
+    def records(self) -> list[Record]:
+        return sorted(self._by_name.values(), key=lambda record: record.number)
+
+    def find(self, run: Run) -> Record | None:
+        return self._by_name.get(run.name)
+
+    def missing(self) -> int:
+        return self._plan.num_runs - len(self._by_name)
+
+    def add(self, record: Record) -> None:
+        records.save(records.file_of(self._plan.folder, record.name, self._plan.file.stem), record)
+        self._by_name[record.name] = record
+
+    def summary(self) -> str:
+        failed = sum(record.status == FAILED for record in self._by_name.values())
+        text = f"{len(self._by_name)} of {self._plan.num_runs} runs finished"
+        return f"{text}, {failed} of them failed (again: --retry)" if failed else text
+
+
+def _run_all(plan: Plan, found: _Finished, execute: Callable[[Run], Record]) -> None:
+    search = Search(plan.folder / "study.log", plan.sweep.sample) if plan.sweep.sample else None
+    choices = None if search else grid_choices(plan.sweep.grid or {})
+    for number in range(plan.num_runs // plan.seeds):
+        choice = search.propose(number) if search else choices[number] if choices else None
+        assert choice
+        of_point = []
+        for run in plan.runs(choice, number):
+            record = found.find(run)
+            if record is None:
+                say(f"{plan.file.stem}: run {run.number + 1} of {plan.num_runs}, {run.name}{_time_left(found)}")
+                record = execute(run)
+                found.add(record)
+                _write_tables(plan, found.records).show(sys.stderr)
+            of_point.append(record)
+        if search:
+            search.tell(number, _value(plan, of_point))
+
+
+def _time_left(found: _Finished) -> str:
+    walls = [record.wall_s for record in found.records]
+    return f"; about {sum(walls) / len(walls) * found.missing() / 60:.0f} min left" if walls else ""
+
+
+def _run(plan: Plan, run: Run, bench: workspace.Bench) -> Record:
+    """Run one experiment and return what became of it."""
+    bench.prepare(run.params)
+    arguments = _arguments(plan, run)
+    if any(ref.name == run.name for ref in experiment_refs()):
+        # DVC refuses a name that is taken, by a run that was killed before it was recorded, or from before --restart.
+        dvc.run_quietly(bench.command, "exp", "remove", run.name)
+    say(shlex.join(["dvc", *arguments]))
+    started = time.monotonic()
+    ended = dvc.run(bench.command, *arguments)
+    about = {"number": run.number, "name": run.name, "label": run.label, "set": run.changes, "params": run.params}
+    wall_s = round(time.monotonic() - started, 1)
+    if ended.status:
+        if ended.failed_stage is None:
+            raise UserError(f"{run.name}: DVC could not run it. {ended.message}")
+        say(f"{run.name}: {ended.failed_stage} failed; it is recorded, and the sweep goes on")
+        return Record(**about, status=FAILED, message=f"{ended.failed_stage}: {ended.message}", wall_s=wall_s)
+    if workspace.plain_of(workspace.PARAMS.read_bytes()) != run.params:
+        raise UserError(
+            f"{run.name}: DVC has set params.yaml to something else than was asked for by {shlex.join(arguments)}"
+        )
+    metrics = json.loads(workspace.METRICS.read_text(encoding="utf-8"))
+    return Record(**about, status=DONE, metrics=metrics, wall_s=wall_s)
+
+
+def _arguments(plan: Plan, run: Run) -> list[str]:
+    settings = [part for text in overrides(plan.settings, run.params) for part in ("-S", text)]
+    return ["exp", "run", "--name", run.name, *settings]
+
+
+def _value(plan: Plan, of_point: Sequence[Record]) -> float | None:
+    """Return what a point gave: the mean over its seeds, None if one failed."""
+    head, metric = plan.sweep.target
+    values = [record.metrics.get("val", {}).get(head, {}).get(metric) for record in of_point]
+    return None if None in values else sum(values) / len(values)
+
+
+def _write_tables(plan: Plan, finished: Sequence[Record]) -> Table:
+    """Write table.csv, table.md and table.png, and return the table, the best point first."""
+    head, metric = plan.sweep.target
+    experiments = [records.as_experiment(record) for record in finished]
+    shown = points(experiments, pooled=plan.seeds > 1)
+    shown.sort(key=lambda point: -_rank(point.measured("val", head, metric)))
+    others = [own for own in heads_of(experiments) if own != head]
+    measures = [(head, metric), *((own, metric_of(experiments, own)) for own in others)]
+    table = table_of(shown, measures)
+    write_atomic(plan.folder / "table.csv", experiments_csv(experiments), sync=False)
+    write_atomic(plan.folder / "table.md", table.markdown(), sync=False)
+    if shown:
+        title = f"Sweep {plan.file.stem}, by {plan.sweep.maximise}"
+        write_atomic(plan.folder / "table.png", comparison_png(shown, measures, title=title), sync=False)
+    return table
+
+
+def _rank(found: Measured | None) -> float:
+    return float("-inf") if found is None else found.value
+
+
+def _found(name: str) -> Path:
+    path = Path(name)
+    if path.suffix != ".yaml":
+        path = SWEEPS / f"{name}.yaml"
+    if not path.is_file():
+        known = [file.stem for file in sorted(SWEEPS.glob("*.yaml"))]
+        raise UserError(f"no sweep '{name}' in {SWEEPS}/, and no such file. {_nearest(name, known)}")
+    if not _NAME.fullmatch(path.stem):
+        raise UserError(f"{path}: runs are named after it: letters, digits, - and _ only")
+    return path
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known) or 'none'}."
+
+
+def _comment(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))
