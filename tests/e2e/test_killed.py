@@ -45,7 +45,7 @@ def test_training_goes_on_where_it_was_killed(reproduced: Checkout, tmp_path: Pa
 
 def test_decoding_goes_on_where_it_was_killed(reproduced: Checkout, tmp_path: Path) -> None:
     fill_folders(tmp_path / "clips", reproduced.folder / "data/raw/demo/clips", copies=20)
-    reader = {"kind": "folder", "head": "action", "splits": False, "group_regex": None}
+    reader = {"kind": "folder", "head": "action", "splits": None, "group_regex": None}
     reproduced.set_params(data={"root": str(tmp_path / "clips"), "reader": reader})
     reproduced.repro("ingest")
 

@@ -130,7 +130,14 @@ def start(hang: str) -> "subprocess.Popen[str]":
     """Start the sweep in a process of its own and wait until run `hang` is at work."""
     program = f"from actrec.sweep.sweep import run_sweep; run_sweep('lr', command={DVC!r})"
     env = {**os.environ, "FAKE_HANG": hang, "PYTHONPATH": str(REPO)}
-    process = subprocess.Popen([sys.executable, "-c", program], env=env, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A background job of a script begins with ctrl-C ignored, and so would everything that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while not Path("hanging").exists():
         assert process.poll() is None and time.monotonic() < deadline
