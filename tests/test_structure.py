@@ -240,8 +240,9 @@ UNDECLARED = {
     # The whole model is built, with heads that are not used: what identifies the features is model.backbones alone.
     "features": {"model"},
     # What identifies the cached features: a change of it makes another features.h5, which is a dep.
-    "train": {"features"},
-    # The same; and run.json, which records all settings, whichever of them the results depend on.
+    # And what the run says of itself before the first epoch, which names settings that it does not depend on.
+    "train": {"features", ""},
+    # The first again; and run.json, which records all settings, whichever of them the results depend on.
     "evaluate": {"features", ""},
 }
 
