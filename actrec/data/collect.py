@@ -132,6 +132,8 @@ def _fault(row: Row, facts: MediaFacts, media: Media) -> Quarantined | None:
 def _fault_of_people(row: Row, facts: MediaFacts) -> Quarantined | None:
     if row.people is None:
         return None
+    if row.start_s is None and not facts.is_still:
+        return Quarantined(row.clip_id, STAGE, "no_time", row.path, "no start_s says when in the video the boxes hold")
     width_px, height_px = facts.upright_px
     for box in row.people.boxes:
         if fault := box_fault(box, width_px=width_px, height_px=height_px, wraps=row.people.wraps):

@@ -21,7 +21,8 @@ class Quarantined:
     frame_mismatch, too_short, decoder_error, decoder_crash, decoder_timeout, out_of_memory; no_skeleton, and those of
     `actrec.pose`; of a pair of people unknown_person (no box says where one of them is), swapped_corners (the second
     corner is left of or above the first), empty_box (less than a pixel wide or high), box_outside (less than a pixel of
-    it is in the picture, or more than a panorama). `message` is the decoder's own, shortened.
+    it is in the picture, or more than a panorama), no_time (none says when in a video the boxes hold). `message` is the
+    decoder's own, shortened.
     """
 
     clip_id: str

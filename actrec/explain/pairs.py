@@ -15,12 +15,11 @@ import numpy as np
 from actrec.console import say
 from actrec.data.manifest import Clip
 from actrec.data.people import Box, People
-from actrec.errors import BadItem, UserError
+from actrec.errors import UserError
 from actrec.explain.mistakes import first_clips, surest_of
 from actrec.media.clip import HEAVY_IMPORTS
-from actrec.media.decode import open_frames
+from actrec.media.crops import shown_at
 from actrec.media.facts import MediaFacts
-from actrec.media.sampling import frame_range
 from actrec.media.unchanged import check_unchanged
 from actrec.metrics.summary import AnyScores
 from actrec.outputs import file_name
@@ -116,11 +115,7 @@ def read_view(task: ViewTask) -> PairView:
     Raises:
         BadItem: too_short, if the video ends before; or what the decoder found.
     """
-    source = open_frames(task.path, task.facts)
-    first, last = frame_range(source.times_s, task.start_s, None)
-    if last <= first:
-        raise BadItem("too_short", f"no frame at {task.start_s or 0:g} s")
-    return view_of(source.read(np.array([first]))[0], task.people)
+    return view_of(shown_at(task.path, task.facts, task.start_s)[0], task.people)
 
 
 def view_of(picture: np.ndarray, people: People) -> PairView:

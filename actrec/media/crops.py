@@ -72,7 +72,7 @@ def read_crops(
     import torch
 
     assert spec.resize in ("stretch", "pad"), "the schema has seen to that"
-    picture = torch.from_numpy(_shown(path, facts, start_s))
+    picture = torch.from_numpy(shown_at(path, facts, start_s))
     height, width = picture.shape[1:3]
     if (width, height) != facts.upright_px:
         expected = "x".join(map(str, facts.upright_px))
@@ -81,8 +81,8 @@ def read_crops(
     return torch.cat(crops)
 
 
-def _shown(path: Path, facts: MediaFacts, start_s: float | None) -> np.ndarray:
-    """Return the frame that is shown at a time, uint8 RGB (1, H, W, 3)."""
+def shown_at(path: Path, facts: MediaFacts, start_s: float | None) -> np.ndarray:
+    """Return the picture, or the frame that a video shows at `start_s`, uint8 RGB (1, H, W, 3). See `read_crops`."""
     source = open_frames(path, facts)
     times_s = source.times_s
     last_s = times_s[-1] - times_s[-2] if len(times_s) > 1 else facts.duration_s

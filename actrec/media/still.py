@@ -105,23 +105,16 @@ def _upright(shown: Image, picture: Image) -> Image:
         orientation = picture.getexif().get(_ORIENTATION)
     except Exception:  # damaged EXIF data raise whatever; a viewer would show such a picture as it lies
         return shown
-    match orientation:
-        case 2:
-            return shown.transpose(Transpose.FLIP_LEFT_RIGHT)
-        case 3:
-            return shown.transpose(Transpose.ROTATE_180)
-        case 4:
-            return shown.transpose(Transpose.FLIP_TOP_BOTTOM)
-        case 5:
-            return shown.transpose(Transpose.TRANSPOSE)
-        case 6:
-            return shown.transpose(Transpose.ROTATE_270)
-        case 7:
-            return shown.transpose(Transpose.TRANSVERSE)
-        case 8:
-            return shown.transpose(Transpose.ROTATE_90)
-        case _:
-            return shown
+    turned = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return shown.transpose(turned[orientation]) if orientation in turned else shown
 
 
 def _to_rgb(picture: Image) -> Image:

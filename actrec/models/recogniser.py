@@ -288,8 +288,8 @@ def build_backbone(
             backbone = Small3d(width=width)
             backbone.weights_sha256 = load_weights(backbone, weights, architecture="small3d", drop=())
             return backbone
-        case {"kind": "resnet", "depth": depth, "temporal": temporal, "weights": weights}:
-            return ResNetFrames(depth=depth, temporal=temporal, clip_frames=clip_frames, weights=weights)
+        case {"kind": "resnet"}:
+            return ResNetFrames(**_only(spec, "depth", "temporal", "input_px", "weights"), clip_frames=clip_frames)
         case {"kind": kind, "input_px": input_px, "weights": weights}:
             return VideoNet(kind=kind, clip_frames=clip_frames, input_px=input_px, weights=weights)
         case _:

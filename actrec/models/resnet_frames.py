@@ -11,6 +11,8 @@ from actrec.models.weights import load_weights
 # ImageNet's channel statistics, with which all torchvision ResNets were trained.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SHIFT_FRACTION = 8
+# Grad-CAM over fewer places a side tells no part of a picture from another.
+_CAM_PLACES = 4
 
 
 class ResNetFrames(RgbBackbone):
@@ -20,10 +22,11 @@ class ResNetFrames(RgbBackbone):
         depth: 18, 34, 50, 101 or 152.
         temporal: `mean` leaves frames apart (the neck averages them); `shift` mixes neighbours before each block.
         clip_frames: T.
+        input_px: H and W.
         weights: See `load_weights`.
     """
 
-    def __init__(self, *, depth: int, temporal: str, clip_frames: int, weights: dict[str, Any]) -> None:
+    def __init__(self, *, depth: int, temporal: str, clip_frames: int, input_px: int, weights: dict[str, Any]) -> None:
         from torchvision.models import get_model
 
         network: Any = get_model(f"resnet{depth}")
@@ -36,12 +39,14 @@ class ResNetFrames(RgbBackbone):
                 for block in layer:
                     # A hook, not a layer: parameters keep torchvision's names, so trained weights fit both kinds.
                     block.conv1.register_forward_pre_hook(lambda _, inputs: temporal_shift(inputs[0], clip_frames))
-        self.network, self._clip_frames = network, clip_frames
+        self.network, self._clip_frames, self._input_px = network, clip_frames, input_px
 
     @property
     def cam_layer(self) -> nn.Module:
-        """The last block of layer4."""
-        return self.network.layer4[-1]
+        """The last block of layer4; of pictures below 128 px that of the last layer with maps of 4 x 4 or more."""
+        strides = {32: self.network.layer4, 16: self.network.layer3, 8: self.network.layer2}
+        fine = (layer for stride, layer in strides.items() if self._input_px >= _CAM_PLACES * stride)
+        return next(fine, self.network.layer1)[-1]
 
     def cam_maps(self, seen: torch.Tensor) -> torch.Tensor:
         """Return (B*T, C, H', W') as maps (B, C, T, H', W')."""

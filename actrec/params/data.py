@@ -283,6 +283,17 @@ class Data(Section):
         return self
 
     @model_validator(mode="after")
+    def _pairs_are_of_a_moment(self) -> Self:
+        if self.reader.kind == "jrdb" and self.media != "image":
+            raise ValueError("reader.kind is jrdb, which has pictures: set media: image")
+        own = self.reader
+        if isinstance(own, CsvReader) and own.people and own.start_s is None and self.media == "video":
+            raise ValueError(
+                "reader.people is about a moment of a video, but reader.start_s is null: name the column of times"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _coarse_has_a_head_to_start_from(self) -> Self:
         if self.coarse is None:
             return self

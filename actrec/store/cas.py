@@ -54,8 +54,7 @@ class Store:
     def put(self, stage: str, key: str, content: bytes, *, sync: bool = True) -> Entry:
         """Keep `content` under `key`; without `sync` for who compares the digest, see `Entry`, with what is read."""
         path = self._path(stage, key)
-        write_atomic(path, content, sync=sync)
-        path.chmod(0o444)  # outs are hard links to it
+        write_atomic(path, content, sync=sync, mode=0o444)  # outs are hard links to it
         meta = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
         write_atomic(_record(path), json.dumps(meta), sync=False)  # a torn one counts as no entry
         return Entry(path, meta["sha256"], meta["size_bytes"])

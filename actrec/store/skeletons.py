@@ -4,15 +4,11 @@ The file depends on the clips, the settings and the code alone: not on the store
 was killed when.
 """
 
-import errno
 import json
-import os
-import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 from actrec.console import progress
 from actrec.data.manifest import SPLITS, Clip, Manifest
@@ -23,7 +19,7 @@ from actrec.pose.pyskl_file import load_pickle, write_pickle
 from actrec.pose.skeleton import Skeleton
 from actrec.store.cas import Store, item_key, open_store
 from actrec.store.closure import code_version
-from actrec.store.files import disk_full, publish
+from actrec.store.files import whole_file
 from actrec.store.skeleton_item import SkeletonSpec, SkeletonTask, Wanted, keep_wanted
 from actrec.store.workers import Outcome, run_each, worker_count
 
@@ -218,23 +214,9 @@ def _write(out: Path, skeletons: Iterable[Skeleton], usable: Manifest, spec: Ske
     splits = {split: [clip.clip_id for clip in usable.of_split(split)] for split in SPLITS}
     layout = LAYOUTS[spec.layout]
     try:
-        _replace(out, lambda file: write_pickle(file, skeletons, splits=splits, layout=layout))
+        with whole_file(out) as file:
+            write_pickle(file, skeletons, splits=splits, layout=layout)
     except BadItem as error:
         raise UserError(
             f"{out}: skeletons that do not go together: {error.message}. Files of data.skeletons must be of one sort"
         ) from None
-
-
-def _replace(out: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Make `out` what `write` writes: under a temporary name first, synced, then renamed."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        publish(Path(name), out)
-    except BaseException as error:
-        Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise disk_full(out) from None
-        raise

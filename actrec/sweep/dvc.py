@@ -53,17 +53,7 @@ def run(command: Sequence[str], *arguments: str) -> Ended:
         arguments: What it is asked for.
     """
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
-    # Its own session: a Ctrl-C on the terminal reaches it through us, once, and so does any other signal.
-    process = subprocess.Popen(
-        [*command, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        env=_environment(),
-        start_new_session=True,
-    )
+    process = _start(command, arguments)
     assert process.stdout
     with process, _ended_with_us(process):
         for line in process.stdout:
@@ -75,7 +65,14 @@ def run(command: Sequence[str], *arguments: str) -> Ended:
 
 def run_quietly(command: Sequence[str], *arguments: str) -> Ended:
     """Run DVC here and keep what it prints to ourselves."""
-    done = subprocess.run(
+    with _start(command, arguments) as process, _ended_with_us(process):
+        said, _ = process.communicate()
+    return Ended(process.returncode, tuple(line for line in said.splitlines() if line))
+
+
+def _start(command: Sequence[str], arguments: Sequence[str]) -> "subprocess.Popen[str]":
+    # Its own session: a Ctrl-C on the terminal reaches it through us, once, and so does any other signal.
+    return subprocess.Popen(
         [*command, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -85,7 +82,6 @@ def run_quietly(command: Sequence[str], *arguments: str) -> Ended:
         env=_environment(),
         start_new_session=True,
     )
-    return Ended(done.returncode, tuple(line for line in done.stdout.splitlines() if line))
 
 
 @contextmanager

@@ -209,15 +209,21 @@ def test_pairs_in_a_video_have_a_time(make_video):
         make_video(Path(f"raw/{number}.mp4"), shades)
         boxes = (10, 20, 20, 40, 60, 20, 20, 40)
         rows += [(f"{number}.mp4", "walking", *boxes, 0.25), (f"{number}.mp4", "standing", *boxes, 0.8)]
-    write([*rows, ("0.mp4", "walking", *boxes, 7)], header=[*HEADER, "time"])
+    write([*rows, ("0.mp4", "walking", *boxes, 7), ("1.mp4", "walking", *boxes, "")], header=[*HEADER, "time"])
     manifest = ingested(table(start_s="time"), media="video", pad_frac=0.0, resize="stretch")
     assert len(manifest.clips) == 12 and listed()["0.mp4@7-"].reason == "too_short"
+    assert listed()["1.mp4"].reason == "no_time"
     assert all(len(splits) == 1 for splits in splits_of(manifest, lambda clip: clip.path).values())
     folder = crops()
     shade = {"walking": 40, "standing": 160}  # what frames 2 and 8 show
     for clip in manifest.clips:
         mean = folder[clip.clip_id].float().mean().item()
         assert mean == pytest.approx(shade[clip.labels["relation"]], abs=4)
+
+
+def test_pairs_in_videos_without_a_column_of_times_are_refused():
+    with pytest.raises(UserError, match=r"reader\.people is about a moment of a video, but reader\.start_s is null"):
+        ingested(table(), media="video")
 
 
 def test_jrdb_from_its_layout_to_crops():

@@ -126,7 +126,9 @@ def model(*outputs: str, kind: str = "small3d", frames: int = 1) -> Recogniser:
         if kind == "small3d":
             backbone: Any = Small3d(width=4)
         else:
-            backbone = ResNetFrames(depth=18, temporal="mean", clip_frames=frames, weights={"kind": "none"})
+            backbone = ResNetFrames(
+                depth=18, temporal="mean", clip_frames=frames, input_px=128, weights={"kind": "none"}
+            )
         heads = {output: nn.Linear(backbone.width, 3) for output in outputs or ("bird",)}
         return Recogniser({"rgb": backbone}, MeanNeck(backbone.width), heads).eval()
 

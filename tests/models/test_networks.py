@@ -45,7 +45,7 @@ def count(network):
 )
 def test_resnets_have_the_published_parameters_but_for_the_classifier(depth, published, width):
     with torch.device("meta"):
-        network = ResNetFrames(depth=depth, temporal="mean", clip_frames=4, weights=NONE)
+        network = ResNetFrames(depth=depth, temporal="mean", clip_frames=4, input_px=112, weights=NONE)
     assert network.width == width
     assert count(network) == published - (width * 1000 + 1000)
 
@@ -81,8 +81,8 @@ def test_small3d_by_hand():
         ({"kind": "small3d", "width": 4}, (4, 16, 16), (2, 16)),
         ({"kind": "small3d", "width": 4}, (5, 16, 24), (3, 16)),
         ({"kind": "small3d", "width": 4}, (1, 16, 16), (1, 16)),
-        ({"kind": "resnet", "depth": 18, "temporal": "mean"}, (3, 32, 32), (3, 512)),
-        ({"kind": "resnet", "depth": 50, "temporal": "shift"}, (2, 32, 32), (2, 2048)),
+        ({"kind": "resnet", "depth": 18, "temporal": "mean", "input_px": 32}, (3, 32, 32), (3, 512)),
+        ({"kind": "resnet", "depth": 50, "temporal": "shift", "input_px": 32}, (2, 32, 32), (2, 2048)),
         ({"kind": "r3d_18", "input_px": 16}, (4, 16, 16), (1, 512)),
         ({"kind": "mc3_18", "input_px": 16}, (4, 16, 16), (1, 512)),
         ({"kind": "r2plus1d_18", "input_px": 16}, (4, 16, 16), (1, 512)),
@@ -163,7 +163,7 @@ def test_scaling_is_as_published_with_the_weights(monkeypatch, kind, mean, std):
     "spec",
     [
         {"kind": "small3d", "width": 4},
-        {"kind": "resnet", "depth": 18, "temporal": "shift"},
+        {"kind": "resnet", "depth": 18, "temporal": "shift", "input_px": 32},
         {"kind": "r3d_18", "input_px": 16},
     ],
 )
@@ -187,7 +187,7 @@ def test_channels_last_computes_the_same(spec):
 def test_resnet_over_frames_is_torchvision_s_on_each_frame():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = ResNetFrames(depth=18, temporal="mean", clip_frames=3, weights=NONE).eval()
+        network = ResNetFrames(depth=18, temporal="mean", clip_frames=3, input_px=112, weights=NONE).eval()
     theirs = get_model("resnet18")
     theirs.fc = nn.Identity()
     theirs.load_state_dict(network.network.state_dict())
@@ -228,7 +228,7 @@ def test_with_the_shift_frames_see_their_neighbours_and_without_they_do_not():
     other = clips.clone()
     other[0, 2] = 255 - other[0, 2]
     for temporal, changed in (("mean", [False, False, True, False]), ("shift", [True, True, True, True])):
-        network = ResNetFrames(depth=18, temporal=temporal, clip_frames=4, weights=NONE).eval()
+        network = ResNetFrames(depth=18, temporal=temporal, clip_frames=4, input_px=112, weights=NONE).eval()
         with torch.inference_mode():
             differs = (network(clips) - network(other)).abs().amax(dim=2)[0] > 0
         assert differs.tolist() == changed
@@ -236,7 +236,9 @@ def test_with_the_shift_frames_see_their_neighbours_and_without_they_do_not():
 
 def test_both_kinds_have_the_same_parameters():
     with torch.device("meta"):
-        mean, shift = (ResNetFrames(depth=18, temporal=t, clip_frames=4, weights=NONE) for t in ("mean", "shift"))
+        mean, shift = (
+            ResNetFrames(depth=18, temporal=t, clip_frames=4, input_px=112, weights=NONE) for t in ("mean", "shift")
+        )
     assert list(mean.state_dict()) == list(shift.state_dict())
 
 

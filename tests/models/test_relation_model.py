@@ -7,7 +7,14 @@ from actrec.errors import UserError
 from actrec.models.recogniser import build
 
 CLASSES = {"relation": ("walking", "standing", "sitting")}
-RESNET = {"kind": "resnet", "depth": 18, "temporal": "mean", "weights": {"kind": "none"}, "frozen": False}
+RESNET = {
+    "kind": "resnet",
+    "depth": 18,
+    "temporal": "mean",
+    "weights": {"kind": "none"},
+    "frozen": False,
+    "input_px": 112,
+}
 RGB = {**RESNET, "input_px": 32}
 SHIFT = {**RGB, "temporal": "shift"}
 SMALL = {"kind": "small3d", "width": 4, "weights": {"kind": "none"}, "frozen": False, "input_px": 32}

@@ -131,7 +131,7 @@ def test_a_file_with_one_channel_fits_as_well(tmp_path):
 def test_of_a_checkpoint_of_actrec_the_audio_backbone_is_taken(tmp_path):
     audio, rgb = (
         ResNetMel(depth=18, weights=NONE),
-        ResNetFrames(depth=18, temporal="mean", clip_frames=2, weights=NONE),
+        ResNetFrames(depth=18, temporal="mean", clip_frames=2, input_px=112, weights=NONE),
     )
     state = {
         **{f"backbones.audio.{name}": value for name, value in audio.state_dict().items()},
@@ -142,7 +142,7 @@ def test_of_a_checkpoint_of_actrec_the_audio_backbone_is_taken(tmp_path):
     weights = file_weights(tmp_path / "best.pt")
     for original, loaded in (
         (audio, ResNetMel(depth=18, weights=weights)),
-        (rgb, ResNetFrames(depth=18, temporal="mean", clip_frames=2, weights=weights)),
+        (rgb, ResNetFrames(depth=18, temporal="mean", clip_frames=2, input_px=112, weights=weights)),
     ):
         assert all(torch.equal(value, original.state_dict()[name]) for name, value in loaded.state_dict().items())
 

@@ -138,12 +138,12 @@ def test_a_checkpoint_of_actrec_gives_its_backbone(tmp_path):
 
 def test_a_checkpoint_of_actrec_gives_its_resnet_also_to_the_other_kind(tmp_path):
     none = {"kind": "none"}
-    source = ResNetFrames(depth=18, temporal="shift", clip_frames=2, weights=none)
+    source = ResNetFrames(depth=18, temporal="shift", clip_frames=2, input_px=112, weights=none)
     state = {f"backbones.rgb.{name}": value for name, value in source.state_dict().items()}
     path = tmp_path / "best.pt"
     save_tensors(path, {"format": 1, "about": {}, "state_dict": {**state, "heads.0.1.bias": torch.zeros(2)}})
     weights = {"kind": "file", "path": str(path), "sha256": sha256(path)}
-    loaded = ResNetFrames(depth=18, temporal="mean", clip_frames=4, weights=weights)
+    loaded = ResNetFrames(depth=18, temporal="mean", clip_frames=4, input_px=112, weights=weights)
     assert loaded.weights_sha256 == sha256(path)
     assert same(loaded, source)
 
@@ -237,7 +237,7 @@ def offline(monkeypatch):
 
 def test_what_cannot_be_fetched_is_named_with_its_place(hub, offline):
     with pytest.raises(UserError) as caught:
-        ResNetFrames(depth=18, temporal="mean", clip_frames=2, weights=PUBLISHED)
+        ResNetFrames(depth=18, temporal="mean", clip_frames=2, input_px=112, weights=PUBLISHED)
     text = str(caught.value)
     assert "resnet18 IMAGENET1K_V1" in text and "no network" in text
     assert ResNet18_Weights.IMAGENET1K_V1.url in text and str(hub / NAME) in text
@@ -249,7 +249,7 @@ def test_what_cannot_be_fetched_is_named_with_its_place(hub, offline):
 def test_a_folder_that_cannot_be_made_is_no_bug(hub, offline):
     hub.parent.write_text("a file in the way")
     with pytest.raises(UserError, match="could not be fetched"):
-        ResNetFrames(depth=18, temporal="mean", clip_frames=2, weights=PUBLISHED)
+        ResNetFrames(depth=18, temporal="mean", clip_frames=2, input_px=112, weights=PUBLISHED)
 
 
 def test_a_file_that_lies_there_is_taken(hub, offline, resnet):
@@ -257,7 +257,7 @@ def test_a_file_that_lies_there_is_taken(hub, offline, resnet):
     # As published: with the classifier, which is dropped, and without the counts of batch norm.
     content = OrderedDict((k, v) for k, v in resnet.state_dict().items() if not k.endswith("num_batches_tracked"))
     torch.save(content, hub / NAME)
-    network = ResNetFrames(depth=18, temporal="shift", clip_frames=2, weights=PUBLISHED)
+    network = ResNetFrames(depth=18, temporal="shift", clip_frames=2, input_px=112, weights=PUBLISHED)
     assert network.weights_sha256 == sha256(hub / NAME)
     state = resnet.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in network.network.state_dict().items())
@@ -266,7 +266,7 @@ def test_a_file_that_lies_there_is_taken(hub, offline, resnet):
 
 def test_what_is_fetched_is_taken(hub, monkeypatch, resnet):
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda url, path, **_: torch.save(resnet.state_dict(), path))
-    network = ResNetFrames(depth=18, temporal="mean", clip_frames=2, weights=PUBLISHED)
+    network = ResNetFrames(depth=18, temporal="mean", clip_frames=2, input_px=112, weights=PUBLISHED)
     assert network.weights_sha256 == sha256(hub / NAME)
 
 
