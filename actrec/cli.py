@@ -8,32 +8,41 @@ from typing import Annotated
 
 import typer
 
-from actrec.console import Debug, run, say
+from actrec.console import Debug, examples, run, say
 from actrec.errors import UserError
 
 app = typer.Typer(
+    name="actrec",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Recognise actions and behaviour in video. The pipeline runs by `dvc repro`; here is what goes around it.",
+    epilog=examples("actrec recipe --list", "actrec predict data/raw/demo/clips --out predictions.csv"),
 )
-_RECIPES = Path("recipes")
+_RECIPES, _SWEEPS = Path("recipes"), Path("sweeps")
 _PARAMS = Path("params.yaml")
+
+
+def _recipe_names() -> list[str]:
+    return sorted(path.stem for path in _RECIPES.glob("*.yaml"))
+
+
+def _sweep_names() -> list[str]:
+    return sorted(path.stem for path in _SWEEPS.glob("*.yaml"))
 
 
 @app.callback()
 def _options(debug: Debug = False) -> None: ...
 
 
-@app.command()
+@app.command(epilog=examples("actrec recipe --list", "actrec recipe linear-probe"))
 def recipe(
-    name: Annotated[str | None, typer.Argument(help="One of recipes/*.yaml.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One of recipes/*.yaml.", autocompletion=_recipe_names)] = None,
     show: Annotated[bool, typer.Option("--list", help="List the recipes and say what is active.")] = False,
 ) -> None:
-    """Make a recipe the active experiment: copy it to params.yaml, and print what changed.
+    """Make a recipe the active experiment, and print what changed.
 
-    Without a name, list them; in a terminal, ask for one.
-
-    Examples: actrec recipe --list · actrec recipe linear-probe
+    It is copied to params.yaml. Without a name, list them; in a terminal, ask
+    for one.
     """
     from actrec.recipes import activate, describe_all, named
 
@@ -51,31 +60,7 @@ def recipe(
     say(f"{_PARAMS} is now the recipe {name}. Run it: dvc repro")
 
 
-@app.command()
-def cache(
-    prune: Annotated[str | None, typer.Option(help="Remove the longest unused entries down to this, as 20GB.")] = None,
-) -> None:
-    """Show how big the store is, and prune it.
-
-    Examples: actrec cache · actrec cache --prune 20GB
-    """
-    from actrec.store.cas import Store, store_root
-
-    root = store_root()
-    if root is None:
-        raise UserError("the store is switched off: ACTREC_CACHE=off")
-    store = Store(root)
-    if prune is not None:
-        say(f"removed {_size(store.prune(_bytes(prune)))}")
-    stages: dict[str, list[int]] = {}
-    for path, size, _ in store.entries():
-        stages.setdefault(path.relative_to(root).parts[0], []).append(size)
-    for stage, sizes in sorted(stages.items()):
-        print(f"{stage:16} {len(sizes):>9,} items {_size(sum(sizes)):>10}")
-    print(f"{root}: {_size(sum(map(sum, stages.values())))}; prune it by: actrec cache --prune 20GB")
-
-
-@app.command()
+@app.command(epilog=examples("actrec predict clip.mp4", "actrec predict videos/ --out predictions.csv"))
 def predict(
     source: Annotated[Path, typer.Argument(help="A video, or a folder of them.")],
     out: Annotated[Path | None, typer.Option(help="Write a CSV here instead of printing it.")] = None,
@@ -84,9 +69,9 @@ def predict(
         float | None, typer.Option(min=0.05, help="Look at long videos in windows of so many seconds.")
     ] = None,
 ) -> None:
-    """Say what the model sees in a video or in every video of a folder; bad files are listed, not fatal.
+    """Say what the model sees in a video, or in each one of a folder.
 
-    Examples: actrec predict clip.mp4 · actrec predict videos/ --out predictions.csv
+    A bad file gets a row that says what is wrong with it; the others go on.
     """
     from actrec.predict import predict_to_csv
 
@@ -103,54 +88,43 @@ def predict(
         raise typer.Exit(1)
 
 
-@app.command()
-def skeletons(
-    source: Annotated[Path, typer.Argument(help="A video, or a folder of them.")],
-    weights: Annotated[Path, typer.Option(help="The ONNX file of an RTMO model for the 17 joints of COCO.")],
-    out: Annotated[Path, typer.Option(help="The pickle to write, for data.skeletons.")] = Path("skeletons.pkl"),
-    max_persons: Annotated[int, typer.Option(min=1, help="How many people of each video are kept.")] = 2,
+@app.command(epilog=examples("actrec compare", "actrec compare workspace HEAD 'optimiser-*' --pool --out compare.md"))
+def compare(
+    experiments: Annotated[
+        list[str] | None, typer.Argument(help="Names of experiments (* and ? stand for others), branches, commits.")
+    ] = None,
+    pool: Annotated[bool, typer.Option("--pool", help="One row for runs that differ in their seed alone.")] = False,
+    head: Annotated[str | None, typer.Option(help="Only this head.")] = None,
+    metric: Annotated[str | None, typer.Option(help="This one instead of top1 (or map_macro).")] = None,
+    all_commits: Annotated[bool, typer.Option("--all-commits", help="Also experiments of other commits.")] = False,
+    plot: Annotated[Path, typer.Option(help="The picture to write.")] = Path("results/compare.png"),
+    out: Annotated[Path | None, typer.Option(help="Also write the table here, a .csv or .md file.")] = None,
 ) -> None:
-    """Find people's joints in videos, by a model of your own; needs the extra pose of actrec.
+    """Show experiments side by side, as a table and a picture.
 
-    Example: actrec skeletons data/raw/clips --weights rtmo-s.onnx --out data/raw/clips/skeletons.pkl
+    What differs, the scores on val and test with 95 % intervals, minutes and
+    memory. Without names: the workspace and every experiment of the current
+    commit, newest first.
     """
-    from actrec.skeletons import skeletons_of
-    from actrec.store.files import write_atomic
+    from actrec.compare.side_by_side import compare as side_by_side
 
-    content, wrong = skeletons_of(source, weights=weights, max_persons=max_persons)
-    write_atomic(out, content)
-    for line in wrong:
-        say(line)
-    say(f"{out}: in params.yaml, data.skeletons: {{kind: pyskl, path: {out.name}, layout: coco17}}")
+    shown = {"pooled": pool, "head": head, "metric": metric, "all_commits": all_commits}
+    side_by_side(experiments or [], **shown, plot=plot, out=out).show(sys.stdout)
 
 
-@app.command()
-def fuse(
-    ratio: Annotated[str, typer.Argument(help="A number a modality, such as 3:1.")],
-    scores: Annotated[Path, typer.Option(help="What `evaluate` wrote.")] = Path("results/scores.npz"),
-) -> None:
-    """Say how good the modalities are together in another ratio, from their saved scores: no model runs.
-
-    Example: actrec fuse 3:1
-    """
-    from actrec.fuse import fused_table
-
-    print(fused_table(ratio, scores=scores))
-
-
-@app.command()
+@app.command(epilog=examples("actrec sweep optimiser-demo --dry-run", "actrec sweep optimiser-demo"))
 def sweep(
-    name: Annotated[str | None, typer.Argument(help="One of sweeps/*.yaml, or such a file.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One of sweeps/*.yaml, or such a file.", autocompletion=_sweep_names)
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the commands, run none.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Put the recorded runs aside and start anew.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Run those again that failed.")] = False,
 ) -> None:
-    """Run the experiments of a sweep file, one after the other, and write one table and one picture of them.
+    """Run the experiments of a sweep file; make one table and picture.
 
-    Without a name, list the sweeps. After an interruption the same command goes on; params.yaml and all outputs end as
-    they were.
-
-    Examples: actrec sweep optimiser --dry-run · actrec sweep optimiser
+    Without a name, list the sweeps. After an interruption the same command
+    goes on; params.yaml and all outputs end as they were.
     """
     from actrec.sweep.sweep import describe_sweeps, dry_run_lines, planned, run_sweep
 
@@ -165,31 +139,43 @@ def sweep(
         print(line)
 
 
-@app.command()
-def compare(
-    experiments: Annotated[
-        list[str] | None, typer.Argument(help="Names of experiments (* and ? stand for others), branches, commits.")
-    ] = None,
-    pool: Annotated[bool, typer.Option("--pool", help="One row for runs that differ in their seed alone.")] = False,
-    head: Annotated[str | None, typer.Option(help="Only this head.")] = None,
-    metric: Annotated[str | None, typer.Option(help="This one instead of top1 (or map_macro).")] = None,
-    all_commits: Annotated[bool, typer.Option("--all-commits", help="Also experiments of other commits.")] = False,
-    plot: Annotated[Path, typer.Option(help="The picture to write.")] = Path("results/compare.png"),
-    out: Annotated[Path | None, typer.Option(help="Also write the table here, a .csv or .md file.")] = None,
+@app.command(epilog=examples("actrec fuse 3:1", "actrec fuse 2:1 --scores old/scores.npz"))
+def fuse(
+    ratio: Annotated[str, typer.Argument(help="A number a modality, such as 3:1.")],
+    scores: Annotated[Path, typer.Option(help="What `evaluate` wrote.")] = Path("results/scores.npz"),
 ) -> None:
-    """Show experiments side by side: what differs, val and test with 95 % intervals, minutes, memory. And draw them.
+    """Weigh the modalities anew, by their saved scores: no model runs.
 
-    Without names: the workspace and every experiment of the current commit, newest first.
-
-    Examples: actrec compare · actrec compare workspace HEAD 'optimiser-*' --pool --out compare.md
+    A line a split and head says how good they are together in that ratio.
     """
-    from actrec.compare.side_by_side import compare as side_by_side
+    from actrec.fuse import fused_table
 
-    shown = {"pooled": pool, "head": head, "metric": metric, "all_commits": all_commits}
-    side_by_side(experiments or [], **shown, plot=plot, out=out).show(sys.stdout)
+    print(fused_table(ratio, scores=scores))
 
 
-@app.command()
+@app.command(epilog=examples("actrec export --to svm.skops", "actrec export --to old.skops --checkpoint old/best.pt"))
+def export(
+    to: Annotated[Path, typer.Option(help="The file to write.")],
+    checkpoint: Annotated[Path, typer.Option(help="A model with svm heads that `train` wrote.")] = Path(
+        "models/best.pt"
+    ),
+) -> None:
+    """Write a trained support vector machine for scikit-learn.
+
+    The file is one of skops; whoever has it needs no actrec.
+    """
+    from actrec.export import export_svm
+
+    heads = export_svm(checkpoint, to)
+    say(f"{to}: {', '.join(heads)}. Read it by: skops.io.load('{to.name}')")
+
+
+@app.command(
+    epilog=examples(
+        "actrec images data.parquet --to data/raw/images",
+        "actrec images saved/ --to data/raw/images --split train --split test",
+    )
+)
 def images(
     source: Annotated[str, typer.Argument(help="A hub id, owner/name; or a saved data set, or parquet files.")],
     to: Annotated[Path, typer.Option(help="The new folder, for data.root.")],
@@ -198,10 +184,9 @@ def images(
     image_column: Annotated[str, typer.Option(help="The column with the pictures.")] = "image",
     label_column: Annotated[str, typer.Option(help="The column with the classes.")] = "label",
 ) -> None:
-    """Make a folder a split and class of a Hugging Face data set of pictures; needs the extra hub of actrec.
+    """Make folders of a Hugging Face data set of pictures.
 
-    Examples: actrec images data.parquet --to data/raw/images · actrec images owner/name --revision 0123… --to
-    data/raw/cars --split train --split test
+    A folder a split, in it one a class. It needs the extra hub of actrec.
     """
     from actrec.hub_images import import_images
 
@@ -212,28 +197,58 @@ def images(
     say(f"{to}: in params.yaml, data.root: {to}, and data.reader.splits says which folder is train, val, test")
 
 
-@app.command()
-def export(
-    to: Annotated[Path, typer.Option(help="The file to write.")],
-    checkpoint: Annotated[Path, typer.Option(help="A model with svm heads that `train` wrote.")] = Path(
-        "models/best.pt"
-    ),
+@app.command(
+    epilog=examples(
+        "actrec skeletons clip.mp4 --weights rtmo-s.onnx",
+        "actrec skeletons clips --weights rtmo-s.onnx --out clips/skeletons.pkl",
+    )
+)
+def skeletons(
+    source: Annotated[Path, typer.Argument(help="A video, or a folder of them.")],
+    weights: Annotated[Path, typer.Option(help="The ONNX file of an RTMO model for the 17 joints of COCO.")],
+    out: Annotated[Path, typer.Option(help="The pickle to write, for data.skeletons.")] = Path("skeletons.pkl"),
+    max_persons: Annotated[int, typer.Option(min=1, help="How many people of each video are kept.")] = 2,
 ) -> None:
-    """Write a trained support vector machine as a file of skops, which scikit-learn works with alone.
+    """Find people's joints in videos, by a model of your own.
 
-    Examples: actrec export --to svm.skops · actrec export --to old.skops --checkpoint old/best.pt
+    It needs the extra pose of actrec.
     """
-    from actrec.export import export_svm
+    from actrec.skeletons import skeletons_of
+    from actrec.store.files import write_atomic
 
-    heads = export_svm(checkpoint, to)
-    say(f"{to}: {', '.join(heads)}. Read it by: skops.io.load('{to.name}')")
+    content, wrong = skeletons_of(source, weights=weights, max_persons=max_persons)
+    write_atomic(out, content)
+    for line in wrong:
+        say(line)
+    say(f"{out}: in params.yaml, data.skeletons: {{kind: pyskl, path: {out.name}, layout: coco17}}")
 
 
-@app.command()
+@app.command(epilog=examples("actrec cache", "actrec cache --prune 20GB"))
+def cache(
+    prune: Annotated[str | None, typer.Option(help="Remove the longest unused entries down to this, as 20GB.")] = None,
+) -> None:
+    """Show how big the store is, and prune it."""
+    from actrec.store.cas import Store, store_root
+
+    root = store_root()
+    if root is None:
+        raise UserError("the store is switched off: ACTREC_CACHE=off")
+    store = Store(root)
+    if prune is not None:
+        say(f"removed {_size(store.prune(_bytes(prune)))}")
+    stages: dict[str, list[int]] = {}
+    for path, size, _ in store.entries():
+        stages.setdefault(path.relative_to(root).parts[0], []).append(size)
+    for stage, sizes in sorted(stages.items()):
+        print(f"{stage:16} {len(sizes):>9,} items {_size(sum(sizes)):>10}")
+    print(f"{root}: {_size(sum(map(sum, stages.values())))}; prune it by: actrec cache --prune 20GB")
+
+
+@app.command(epilog=examples("actrec schema", "actrec schema > recipes/schema.json"))
 def schema() -> None:
-    """Print the JSON schema of params.yaml, for editors (recipes/schema.json is this).
+    """Print the JSON schema of params.yaml, for editors.
 
-    Example: actrec schema > recipes/schema.json
+    recipes/schema.json is this.
     """
     from actrec.params.schema import Params
 

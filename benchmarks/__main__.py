@@ -40,7 +40,9 @@ def main(
     rows = []
     for name in chosen:
         say(f"{name} …")
-        rows += import_module(f"benchmarks.{name}").measure(quick=quick)
+        measured = import_module(f"benchmarks.{name}").measure(quick=quick)
+        say(render(measured))  # at once, for the next may take long, or fail
+        rows += measured
     print(render(rows))
 
 

@@ -30,7 +30,14 @@ from benchmarks.turns import take_turns
 _EPOCHS = 10
 _CLASSES = tuple("abcd")
 _HEAD = {"kind": "linear", "dropout": 0.0, "loss_weight": 1.0}
-_BACKBONE = {"kind": "resnet", "depth": 18, "temporal": "mean", "weights": {"kind": "none"}, "frozen": True}
+_BACKBONE = {
+    "kind": "resnet",
+    "depth": 18,
+    "temporal": "mean",
+    "input_px": 224,
+    "weights": {"kind": "none"},
+    "frozen": True,
+}
 _NO_AUGMENT = {"rgb": {"min_area_frac": 1.0, "flip_prob": 0.0, "color_jitter": 0.0, "randaugment": None}}
 
 

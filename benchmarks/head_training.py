@@ -28,7 +28,14 @@ from benchmarks.turns import take_turns
 _WIDTH, _CLASSES, _BATCH, _LR, _DECAY = 2048, 50, 256, 1e-3, 0.01
 _MLP = {"kind": "mlp", "hidden": 512, "dropout": 0.0, "loss_weight": 1.0}
 _LINEAR = {"kind": "linear", "dropout": 0.0, "loss_weight": 1.0}
-_BACKBONE = {"kind": "resnet", "depth": 50, "temporal": "mean", "weights": {"kind": "none"}, "frozen": True}
+_BACKBONE = {
+    "kind": "resnet",
+    "depth": 50,
+    "temporal": "mean",
+    "input_px": 224,
+    "weights": {"kind": "none"},
+    "frozen": True,
+}
 SETTINGS = Settings(
     lr=_LR,
     backbone_lr_factor=1.0,

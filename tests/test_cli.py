@@ -1,4 +1,4 @@
-"""What the commands say, and how they end."""
+"""What the commands say and do; `test_help` and `test_exit_codes` are about how they are asked, and how they end."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from actrec import cli, console
 from actrec.cli import app
-from actrec.console import Debug, progress, run
+from actrec.console import progress
 from actrec.errors import UserError
 from actrec.params.load import load
 from actrec.recipes import activate, describe_all
@@ -37,63 +37,6 @@ def call(*args):
     result = CliRunner().invoke(app, list(args), catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
     return result.stdout, result.stderr
-
-
-# --- how a command ends -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def ending(monkeypatch, capsys):
-    """Return a function that runs a command line and returns its exit code and what it said."""
-    monkeypatch.setattr(console, "_debug", False)
-
-    def ending(function, *args):
-        def command(number: int = 1, debug: Debug = False) -> None:
-            function()
-
-        monkeypatch.setattr(sys, "argv", ["stage", *args])
-        with pytest.raises(SystemExit) as caught:
-            run(command)
-        return caught.value.code, capsys.readouterr().err
-
-    return ending
-
-
-def raising(error):
-    def function():
-        raise error
-
-    return function
-
-
-def test_all_is_well(ending):
-    assert ending(lambda: console.say("done")) == (0, "done\n")
-
-
-def test_what_the_user_can_mend_has_no_traceback(ending):
-    assert ending(raising(UserError("a: wrong\nb: wrong"))) == (1, "error: a: wrong\nerror: b: wrong\n")
-
-
-def test_debug_shows_the_traceback(ending):
-    code, said = ending(raising(UserError("a: wrong")), "--debug")
-    assert code == 1 and "Traceback (most recent call last)" in said and said.endswith("\nerror: a: wrong\n")
-
-
-def test_our_bugs_are_called_so(ending):
-    code, said = ending(raising(ValueError("x < 0")))
-    assert code == 3 and said.startswith("error: a bug in actrec: ValueError: x < 0.") and "Traceback" not in said
-    assert "Traceback" in ending(raising(ValueError("x < 0")), "--debug")[1]
-
-
-def test_wrong_usage(ending):
-    assert ending(lambda: None, "--nope")[0] == 2
-    code, said = ending(lambda: None, "--number", "many")
-    assert code == 2 and "--number" in said and "integer" in said
-
-
-def test_an_interruption_says_that_nothing_is_lost(ending):
-    code, said = ending(raising(KeyboardInterrupt()))
-    assert code == 130 and "interrupted; finished items are kept" in said
 
 
 # --- progress -----------------------------------------------------------------------------------------------------
@@ -160,7 +103,8 @@ def test_the_active_recipe_is_marked(project):
 @pytest.mark.parametrize("content", [b"train: {lr: abc}\n", b"a: [\n", "é".encode("utf-16"), b"", b"- 1\n"])
 def test_a_broken_params_file_is_no_obstacle(project, content):
     Path("params.yaml").write_bytes(content)
-    assert all(f" {name} " in call("recipe", "--list")[0] for name in RECIPES)
+    listed = call("recipe", "--list")[0]
+    assert all(f" {name} " in listed for name in RECIPES)
     call("recipe", "demo")
     assert load("params.yaml").recipe == "demo"
 
@@ -284,21 +228,6 @@ def test_sizes_are_shown_for_people(count, expected):
 def test_the_schema_is_that_of_the_editors(project):
     assert call("schema")[0] == (REPO / "recipes/schema.json").read_text(encoding="utf-8")
     assert json.loads(call("schema")[0])["additionalProperties"] is False
-
-
-def test_help_names_every_command():
-    stdout, _ = call("--help")
-    names = ("recipe", "cache", "predict", "sweep", "compare", "images", "export", "schema")
-    assert all(f" {name} " in stdout for name in names)
-    result = CliRunner().invoke(app, [])
-    assert "Usage" in result.output and result.exit_code == 2
-
-
-@pytest.mark.parametrize("name", ["sweep", "compare", "images", "export"])
-def test_help_has_two_examples(name):
-    stdout = " ".join(call(name, "--help")[0].split())
-    examples = stdout.partition("Examples:")[2].partition("╭")[0]
-    assert examples.count(f"actrec {name}") == 2 and " · " in examples
 
 
 def test_pictures_are_imported(project, monkeypatch):

@@ -186,7 +186,8 @@ def _where_they_are(missing: Sequence[Row], root: Path) -> str:
         there = Counter({folder: sum((folder / row.path).is_file() for row in missing) for folder in folders})
         folder, count = max(there.items(), key=lambda item: item[1])
         if count:
-            return f"{count} of these {len(missing)} exist under {folder}: set data.root to that."
+            remedy = "set data.root to that; tables are sought below it too."
+            return f"{count} of these {len(missing)} exist under {folder}: {remedy}"
         first = root / missing[0].path
         names = [entry.name for entry in first.parent.iterdir() if entry.name.casefold() == first.name.casefold()]
         return f"Upper and lower case differ: the first is named {names[0]}." if names else ""

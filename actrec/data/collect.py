@@ -237,7 +237,10 @@ def warnings(manifest: Manifest) -> list[str]:
             present = {name for clip in clips for name in manifest.labels_of(clip, head)}
             if clips and (absent := [name for name in manifest.classes[head] if name not in present]):
                 names = f"{', '.join(absent[:5])}{' …' if len(absent) > 5 else ''}"
-                found.append(f"{split} has no clip of {len(absent)} classes of {head}: {names}")
+                found.append(
+                    f"{split} has no clip of {len(absent)} classes of {head}: {names}. They have no score there: add "
+                    "clips of them from a group of their own, or merge them with other classes"
+                )
         if differing := _differing_samples(manifest, head):
             names = f"{', '.join(differing[:5])}{' …' if len(differing) > 5 else ''}"
             found.append(

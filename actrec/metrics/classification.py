@@ -1,5 +1,6 @@
 """How often, and how surely, a head is right."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ _SUM_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ClipScores:
+class ClipScores(ABC):
     """What one head says of the clips of one split, beside what is true, be it one class a clip or several.
 
     Args:
@@ -62,11 +63,11 @@ class ClipScores:
         """How an error names these scores."""
         return f"scores of {self.split}/{self.head}"
 
-    def _labels_shape(self) -> tuple[int, ...]:
-        raise NotImplementedError
+    @abstractmethod
+    def _labels_shape(self) -> tuple[int, ...]: ...
 
-    def _check_values(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _check_values(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,12 +1,13 @@
 """What backbones share: an array of a modality in, tokens out; and for pictures how the pixels are scaled."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
 from torch import nn
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """An array (B, …) of one modality to tokens (B, N, D).
 
     Attributes:
@@ -25,9 +26,9 @@ class Backbone(nn.Module):
         self.weights_sha256 = ""
         self.bare_weights: dict[str, Any] = {"kind": "none"}
 
+    @abstractmethod
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         """Return tokens (B, N, D)."""
-        raise NotImplementedError
 
     @property
     def cam_layer(self) -> nn.Module | None:
@@ -106,6 +107,6 @@ class RgbBackbone(Backbone):
         self._channels_last = True
         super().use_channels_last()
 
+    @abstractmethod
     def tokens(self, clips: torch.Tensor) -> torch.Tensor:
         """Return tokens (B, N, D) of scaled clips (B, 3, T, H, W)."""
-        raise NotImplementedError

@@ -1,6 +1,7 @@
 """Where a backbone's first weights come from; each file is named by its sha256."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from actrec.errors import UserError
 _WRAPPERS = frozenset({"_orig_mod", "module"})
 # What training loops put before all of them.
 _OWNERS = ("model.",)
+# Torch goes on to say how such a file can be opened all the same.
+_FORBIDDEN = re.compile(r"Unsupported (?:global: GLOBAL|class) (\S+)")
 # Published files from before 2018 lack it; batch norm counts from 0 then, and only uses it without a momentum.
 _OPTIONAL_SUFFIX = ".num_batches_tracked"
 Tensors = dict[str, torch.Tensor]
@@ -73,7 +76,7 @@ def read_tensors(path: Path, *, modality: str = "rgb") -> Tensors:
         content = _content(path)
     except Exception as error:
         raise UserError(
-            f"{path}: not a checkpoint of plain tensors ({' '.join(str(error).split())[:150]}). "
+            f"{path}: not a checkpoint of plain tensors ({why_refused(error)}). "
             "Save its state_dict() alone where you trust it, and use that file."
         ) from None
     for key in ("state_dict", "model", "model_state"):
@@ -86,6 +89,14 @@ def read_tensors(path: Path, *, modality: str = "rgb") -> Tensors:
     place = (f"backbones.{modality}.network.", f"backbones.{modality}.")
     own = {_without(place, name): value for name, value in tensors.items() if name.startswith(place)}
     return own or tensors
+
+
+def why_refused(error: Exception) -> str:
+    """Return in a line why a file was not read as one of tensors, numbers and text."""
+    said = " ".join(str(error).split())
+    if found := _FORBIDDEN.search(said):
+        return f"it holds the Python object {found[1]}, and nothing of it was run"
+    return (said.partition("WeightsUnpickler error: ")[2] or said)[:150]
 
 
 def _content(path: Path) -> Any:

@@ -109,7 +109,7 @@ def _check_shapes(keypoint: NDArray[Any], score: NDArray[Any] | None, layout: La
         raise BadItem(
             "wrong_layout",
             f"keypoint: expected {num_joints} joints, those of {layout.name}, got {keypoint.shape[2]} "
-            f"{_shape(keypoint)}. Set data.skeletons.layout to the order that the file has",
+            f"(in {_shape(keypoint)}). Set data.skeletons.layout to the order that the file has",
         )
     if score is not None and score.shape != keypoint.shape[:3]:
         raise BadItem("wrong_shape", f"keypoint_score: expected {_shape(keypoint[..., 0])}, got {_shape(score)}")

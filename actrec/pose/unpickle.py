@@ -81,8 +81,8 @@ def load_plain(content: memoryview) -> Any:
 def _refused(what: str) -> BadItem:
     return BadItem(
         "unsafe_pickle",
-        f"expected plain data and numpy arrays, got {what}. Nothing of it was run. If you trust the file, load it "
-        "where it was made, and write it again with dict, list, str, int and numpy arrays of numbers alone",
+        f"expected plain data and numpy arrays, got {what}. Nothing of it was run. If you trust it, write it anew "
+        "where it was made, of dict, list, str, int and arrays of numbers",
     )
 
 

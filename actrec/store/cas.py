@@ -51,6 +51,12 @@ class Store:
             os.utime(record)  # the time of last use, for `prune`; never the item's own, which DVC watches
         return Entry(path, meta["sha256"], meta["size_bytes"])
 
+    def find_all(self, stage: str, prefix: str) -> list[Entry]:
+        """Return the entries whose keys begin with `prefix`, two characters or more, in the order of their keys."""
+        records = sorted((self.root / stage / prefix[:2]).glob(f"{prefix}*.json"))
+        found = (self.find(stage, record.stem) for record in records)
+        return [entry for entry in found if entry]
+
     def put(self, stage: str, key: str, content: bytes, *, sync: bool = True) -> Entry:
         """Keep `content` under `key`; without `sync` for who compares the digest, see `Entry`, with what is read."""
         path = self._path(stage, key)

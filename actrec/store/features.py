@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from actrec.errors import UserError
 from actrec.store.files import disk_full, publish
 
 _FORMAT = 2
+_ABSENT = "absent"
 
 
 def feature_identity(
@@ -195,7 +196,15 @@ def _refuse_mismatch(path: Path, found: Mapping[str, Any], wanted: Mapping[str, 
     if wanted is None:
         return
     as_stored: dict[str, Any] = json.loads(json.dumps(wanted))
-    differing = sorted(key for key in {*found, *as_stored} if found.get(key) != as_stored.get(key))
-    if differing:
-        shown = "; ".join(f"{key} is {found.get(key)}, wanted {as_stored.get(key)}" for key in differing)
+    if found != as_stored:
+        shown = "; ".join(_differences(found, as_stored))
         raise UserError(f"{path}: features of something else: {shown}. Make them again: dvc repro features")
+
+
+def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    """Yield what differs, a setting at a time."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted({*found, *wanted}):
+            yield from _differences(found.get(key, _ABSENT), wanted.get(key, _ABSENT), f"{name}.{key}".lstrip("."))
+    elif found != wanted:
+        yield f"{name} is {found}, wanted {wanted}"

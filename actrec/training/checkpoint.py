@@ -12,6 +12,7 @@ from actrec.errors import UserError
 from actrec.media.clip import ClipSpec
 from actrec.media.sound import SoundSpec
 from actrec.models.recogniser import Recogniser, build
+from actrec.models.weights import why_refused
 from actrec.pose.layouts import LAYOUTS
 from actrec.store.files import write_atomic
 
@@ -89,8 +90,7 @@ def load_model(path: Path) -> tuple[Recogniser, Checkpoint]:
         return checkpoint.rebuild(content["state_dict"]), checkpoint
     except Exception as error:
         raise UserError(
-            f"{path}: not a checkpoint of this version of actrec ({' '.join(str(error).split())[:150]}). "
-            "Train one: dvc repro"
+            f"{path}: not a checkpoint of this version of actrec ({why_refused(error)}). Train one: dvc repro"
         ) from None
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from lightning_fabric import Fabric
 
+from actrec.errors import UserError
 from actrec.metrics.summary import AnyScores
 from actrec.models.recogniser import Recogniser
 from actrec.training.checkpoint import Checkpoint
@@ -38,8 +39,10 @@ def score_splits(
         fabric: The device; of several, each process computes a part, and all get the whole.
 
     Raises:
-        UserError: if a split has no clip, or none with a label for a head.
+        UserError: if the model has other classes than the clips, or a split has no clip, or none with a label for a
+            head.
     """
+    _check_classes(about, inputs)
     fabric.to_device(model)
     ranks = Ranks(fabric.global_rank, fabric.world_size)
     scores: list[AnyScores] = []
@@ -52,3 +55,15 @@ def score_splits(
         probs = {output: np.mean([each[output] for each in found], axis=0) for output in found[0]}
         scores += scores_of(split, source, probs, about.classes)
     return scores
+
+
+def _check_classes(about: Checkpoint, inputs: Inputs) -> None:
+    """Refuse a model of other classes: its numbers would stand for the wrong ones, without a word."""
+    for head, own in about.classes.items():
+        listed = inputs.manifest.classes.get(head, ())
+        if own != listed:
+            extra, missing = sorted(set(own) - set(listed)), sorted(set(listed) - set(own))
+            raise UserError(
+                f"{head}: the model has {len(own)} classes, the manifest {len(listed)}; "
+                f"only the model: {extra}, only the manifest: {missing}. Train it on these clips: dvc repro train"
+            )

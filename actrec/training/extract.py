@@ -6,10 +6,8 @@ A clip's features must not depend on which other clips are computed along with i
 numbers than an undisturbed one. So every batch has the same shape: the last one is filled up.
 """
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,10 @@ from torch.utils.data import DataLoader, Dataset
 from actrec.console import progress
 from actrec.errors import UserError
 from actrec.models.recogniser import Recogniser
-from actrec.store.cas import Entry, Store, item_key
+from actrec.store.cas import Store, item_key
 from actrec.store.closure import code_version
 from actrec.store.features import write_features
+from actrec.store.packs import read_packs, write_pack
 from actrec.store.workers import worker_count
 from actrec.training.data import Inputs
 from actrec.training.modalities import Modality, drawn_by, open_modalities
@@ -94,7 +93,7 @@ def cache_features(
         backbones: The section `model.backbones`: what each is shown.
         seed: Of the random views.
         fabric: Device and precision.
-        store: Where features are kept clip by clip.
+        store: Where features are kept.
     """
     dtype = np.float16 if precision == "bf16" else np.float32
     every = [clip.clip_id for clip in inputs.manifest.clips]
@@ -160,29 +159,22 @@ def extract(
     version = code_version("actrec.training.extract", "torch", "torchvision", "transformers")
     settings = {"modality": views.modality, **_settings(identity, views), "device": device.type}
     needed = dict.fromkeys(part for own in parts.values() for part in own)
-    keys = {i: item_key(version, settings, digests[i], *([i] if views.random else [])) for i in needed}
-    stored = {part: _read(store.find(_STAGE, key)) for part, key in keys.items()}
-    found = {part: values for part, values in stored.items() if values is not None}
-    missing = [part for part in needed if part not in found]
-    for part, tokens in _compute(model, missing, views, batch_size, device):
+    kind = item_key(version, settings)
+    names = {part: f"{digests[part]} {part}" if views.random else digests[part] for part in needed}
+    found = read_packs(store, _STAGE, kind, names.values())
+    missing = list({name: part for part, name in names.items() if name not in found}.values())
+    for computed, tokens in _compute(model, missing, views, batch_size, device):
         with np.errstate(over="ignore"):  # told below, with the clip's name
             values = tokens.astype(dtype)
-        if not np.isfinite(values).all():
-            raise UserError(f"{part}: its features are no numbers in {dtype.__name__}. Set features.precision: fp32")
-        content = io.BytesIO()
-        np.save(content, values)
-        # To sync a file takes longer than to describe a picture: what is torn is noticed when it is read.
-        store.put(_STAGE, keys[part], content.getvalue(), sync=False)
-        found[part] = values
-    return _collect(clip_ids, parts, found)
-
-
-def _read(entry: Entry | None) -> np.ndarray | None:
-    """Return the array of an entry; None if there is none, or the power failed before it was on the disk."""
-    content = entry.path.read_bytes() if entry else b""
-    if entry is None or sha256(content).hexdigest() != entry.sha256:
-        return None
-    return np.load(io.BytesIO(content), allow_pickle=False)
+        for part, own in zip(computed, values, strict=True):
+            if not np.isfinite(own).all():
+                raise UserError(
+                    f"{part}: its features are no numbers in {dtype.__name__}. Set features.precision: fp32"
+                )
+        pack = dict(zip((names[part] for part in computed), values, strict=True))
+        write_pack(store, _STAGE, kind, pack)
+        found |= pack
+    return _collect(clip_ids, parts, {part: found[name] for part, name in names.items()})
 
 
 def _settings(identity: Mapping[str, Any], views: Views) -> dict[str, Any]:
@@ -207,7 +199,8 @@ def _collect(
 
 def _compute(
     model: Any, clip_ids: Sequence[str], views: Views, batch_size: int, device: torch.device
-) -> Iterator[tuple[str, np.ndarray]]:
+) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+    """Yield some of the clips at a time, and their tokens (clips, views, N, D)."""
     if not clip_ids:
         return
     per_clip = max(views.random, 1) * len(views.reader.absent())
@@ -221,7 +214,7 @@ def _compute(
         with torch.inference_mode():
             tokens = model.tokens_of(views.modality, to_device({"views": batch}, device)["views"])
         values = tokens.float().unflatten(0, (at_once, per_clip)).cpu().numpy()
-        yield from zip(chunk, values, strict=False)
+        yield chunk, values[: len(chunk)]
 
 
 class _Chunks(Dataset):

@@ -168,15 +168,7 @@ class Batches(Dataset):
     def __init__(self, source: Source) -> None:
         self._source = source
         self._plan: list[_Request] = []
-        workers = _loader_workers() if source.is_slow else 0
-        self._loader: Any = source.is_slow and DataLoader(
-            self,
-            batch_size=None,
-            sampler=_Plan(self),
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+        self._loader = _loader(self) if source.is_slow else None
 
     def training(self, order: np.ndarray, *, batch_size: int, epoch: int, first: int = 0) -> Iterator[Batch]:
         """Yield random views in `order`, from batch number `first` on; the last batch may be smaller."""
@@ -190,7 +182,7 @@ class Batches(Dataset):
         return self._run([_Request("plain", chunk, 0) for chunk in chunks])
 
     def _run(self, plan: list[_Request]) -> Iterator[Batch]:
-        if not self._loader:
+        if self._loader is None:  # and not whether it is true, for its length is that of a plan
             return (self[request] for request in plan)
         self._plan = plan
         return iter(self._loader)
@@ -199,6 +191,18 @@ class Batches(Dataset):
         if request.kind == "training":
             return self._source.training_batch(request.rows, request.epoch)
         return self._source.plain_batch(request.rows)
+
+
+def _loader(batches: Batches) -> DataLoader:
+    workers = _loader_workers()
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=_Plan(batches),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
 
 
 class _Plan:

@@ -2,6 +2,7 @@ from actrec.data.collect import warnings
 from actrec.data.manifest import Clip, Manifest
 from actrec.media.facts import MediaFacts
 
+NO_SCORE = ". They have no score there: add clips of them from a group of their own, or merge them with other classes"
 FACTS = MediaFacts("mp4", "h264", "yuv420p", 96, 96, 0, 20.0, 20, 1.0, "", 0, 0)
 
 
@@ -23,11 +24,11 @@ def test_missing_groups_labels_and_classes_are_told():
     )
     assert warnings(Manifest(clips, ("act", "kind"))) == [
         "no clip has a group: takes of the same person or place may be in train and test alike",
-        "val has no clip of 1 classes of act: b",
-        "test has no clip of 1 classes of act: a",
+        f"val has no clip of 1 classes of act: b{NO_SCORE}",
+        f"test has no clip of 1 classes of act: a{NO_SCORE}",
         "1 clips have no label for kind; they count for the other heads alone",
-        "val has no clip of 2 classes of kind: x, y",
-        "test has no clip of 1 classes of kind: y",
+        f"val has no clip of 2 classes of kind: x, y{NO_SCORE}",
+        f"test has no clip of 1 classes of kind: y{NO_SCORE}",
     ]
 
 
@@ -42,7 +43,9 @@ def test_classes_are_counted_one_by_one_where_clips_have_several():
         clip("2", "val", {"acts": "run|sit"}, "b"),
         clip("3", "test", {"acts": "sit"}, "c"),
     )
-    assert warnings(Manifest(clips, ("acts",), frozenset({"acts"}))) == ["test has no clip of 1 classes of acts: run"]
+    assert warnings(Manifest(clips, ("acts",), frozenset({"acts"}))) == [
+        f"test has no clip of 1 classes of acts: run{NO_SCORE}"
+    ]
 
 
 def test_samples_that_cannot_be_scored_are_told():

@@ -125,8 +125,15 @@ def test_an_unknown_network_is_a_bug():
 # --- pixels -----------------------------------------------------------------------------------------------------------
 
 
+class Scaled(RgbBackbone):
+    """Scaled pixels as tokens."""
+
+    def tokens(self, clips: torch.Tensor) -> torch.Tensor:
+        return clips.flatten(2).transpose(1, 2)
+
+
 def test_scaling_by_hand():
-    backbone = RgbBackbone(mean=(0.5, 0.4, 0.3), std=(0.5, 0.2, 0.1), width=1)
+    backbone = Scaled(mean=(0.5, 0.4, 0.3), std=(0.5, 0.2, 0.1), width=1)
     clips = torch.zeros((1, 2, 2, 3, 3), dtype=torch.uint8)
     clips[0, 1, 0, 2] = torch.tensor([255, 51, 153])
     scaled = backbone.to_model_layout(clips)

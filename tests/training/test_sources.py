@@ -1,3 +1,6 @@
+import os
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -151,6 +154,31 @@ def test_batches_follow_the_order(live, cached, monkeypatch, workers):
             found = list(batches.training(order, batch_size=2, epoch=0, first=first))
             assert [b["labels"]["action"].tolist() for b in found] == [[row % 3 for row in chunk] for chunk in chunks]
         assert [len(b["labels"]["action"]) for b in batches.plain(batch_size=4)] == [4, 4, 2]
+
+
+class Signed:
+    """A source whose batches say which process made them."""
+
+    def __init__(self, *, is_slow: bool) -> None:
+        self.is_slow = is_slow
+
+    def __len__(self) -> int:
+        return 6
+
+    def training_batch(self, rows, epoch=0):
+        return {"process": torch.tensor([os.getpid()])}
+
+    plain_batch = training_batch
+
+
+@pytest.mark.parametrize(("is_slow", "workers", "expected"), [(True, "2", 2), (True, "0", 0), (False, "2", 0)])
+def test_slow_batches_are_made_in_as_many_processes_as_asked_for(monkeypatch, is_slow, workers, expected):
+    monkeypatch.setenv("ACTREC_LOADER_WORKERS", workers)
+    source: Any = Signed(is_slow=is_slow)
+    batches = Batches(source)
+    for epoch in (0, 1):
+        made_by = {b["process"].item() for b in batches.training(np.arange(6), batch_size=1, epoch=epoch)}
+        assert len(made_by - {os.getpid()}) == expected and (os.getpid() in made_by) == (expected == 0)
 
 
 def test_plain_batches_are_all_clips_in_order(live, tmp_path):

@@ -314,6 +314,16 @@ def scores(params, inputs):
     return score_splits(model.eval(), checkpoint_of(p, model, inputs), inputs, ["val"], batch_size=4, fabric=fabric)
 
 
+def test_a_model_of_other_classes_is_refused(params, inputs):
+    p = params()
+    model = fresh_model(p, inputs)
+    about = checkpoint_of(p, model, inputs)
+    other = replace(about, classes={**about.classes, "action": ("sit", "zap")})
+    fabric = launch(device="cpu", threads=1, precision="fp32")
+    with pytest.raises(UserError, match=r"action: .* only the model: \['zap'\], only the manifest: \['wave'\]\."):
+        score_splits(model.eval(), other, inputs, ["val"], batch_size=4, fabric=fabric)
+
+
 def test_scores_of_fused_outputs_are_the_streams_averaged(scores):
     assert [(s.split, s.head) for s in scores] == [("val", output) for output in OUTPUTS]
     by_name = {s.head: s for s in scores}

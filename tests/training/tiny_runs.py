@@ -12,6 +12,7 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -23,6 +24,7 @@ from actrec.media.sound import MelFolder, SoundSpec
 from actrec.models.backbone import Backbone
 from actrec.models.mbt import Mbt
 from actrec.models.recogniser import Recogniser, build
+from actrec.store.cas import Store
 from actrec.store.features import CachedFeatures, write_features
 from actrec.training.checkpoint import Checkpoint
 from actrec.training.data import Inputs
@@ -311,3 +313,19 @@ def states(run: Run, module: Any) -> dict[str, torch.Tensor]:
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@contextmanager
+def interrupted_after(puts: int) -> Iterator[None]:
+    """Interrupt whoever puts more than so many entries into a store, which the block must let through."""
+    real, count = Store.put, 0
+
+    def dying(*args: Any, **facts: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count > puts:
+            raise KeyboardInterrupt
+        return real(*args, **facts)
+
+    with patch.object(Store, "put", dying), pytest.raises(KeyboardInterrupt):
+        yield
