@@ -6,19 +6,9 @@ from dataclasses import astuple, fields
 from pathlib import Path
 
 from actrec.errors import UserError
+from actrec.media.suffixes import IMAGE, SOUND, VIDEO
 
-# By extension only to choose what to try in a folder; what a file is, its first bytes say.
-_VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts"),
-    *(".mts", ".m2ts", ".flv", ".wmv", ".asf", ".ogv", ".3gp", ".gif"),
-)
-_SOUND_SUFFIXES = (".wav", ".ogg", ".flac", ".mp3", ".m4a", ".opus")
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
-_SUFFIXES = {
-    "videos": _VIDEO_SUFFIXES,
-    "images": _IMAGE_SUFFIXES,
-    "sounds": (*_VIDEO_SUFFIXES, *_SOUND_SUFFIXES),
-}
+_SUFFIXES = {"videos": VIDEO, "images": IMAGE, "sounds": (*VIDEO, *SOUND)}
 
 
 def predict_to_csv(source: Path, *, checkpoint: Path, window_s: float | None) -> tuple[str, int]:
@@ -70,7 +60,7 @@ def find_media(source: Path, *, images: bool = False) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise UserError(f"{source}: no such file or folder")
-    suffixes = (*_SUFFIXES["sounds"], *(_IMAGE_SUFFIXES if images else ()))
+    suffixes = (*_SUFFIXES["sounds"], *(IMAGE if images else ()))
     found = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
     if not found:
         wanted = "video, sound or image" if images else "video or sound"

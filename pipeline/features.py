@@ -5,7 +5,7 @@ from pathlib import Path
 from actrec.console import Debug, run
 from actrec.params import Params, load
 from actrec.params.load import plain
-from actrec.store.files import write_atomic
+from actrec.store.tree import write_stub_file
 from pipeline import paths
 
 
@@ -15,7 +15,7 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     if p.features.enabled:
         cache(p, paths.features(p.data.name))
     else:
-        write_atomic(paths.features(p.data.name), '{"enabled": false}\n')
+        write_stub_file(paths.features(p.data.name))
 
 
 def cache(p: Params, out: Path) -> None:

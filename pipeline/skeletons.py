@@ -8,6 +8,7 @@ from actrec.data.manifest import Manifest, load_manifest
 from actrec.errors import UserError
 from actrec.params import Params, load
 from actrec.store.files import write_atomic
+from actrec.store.tree import write_stub_file
 from pipeline import paths
 
 
@@ -17,7 +18,7 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     if p.skeletons.enabled:
         collect(p)
     else:
-        write_atomic(paths.skeletons(p.data.name), '{"enabled": false}\n')
+        write_stub_file(paths.skeletons(p.data.name))
         write_atomic(paths.quarantine(p.data.name, "skeletons"), quarantine.dump([]))
 
 

@@ -1,6 +1,6 @@
 """Helpers that tests of several packages share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,27 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actrec.errors import BadItem
+from actrec.store.workers import Outcome
+
 MakeVideo = Callable[..., Path]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out the tests of a file together, for its fixtures' sake, but recipes one by one.
+
+    Those need minutes and share nothing: a process that gets them all, and late, leaves the others idle at the end.
+    """
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class RecipesOneByOne(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if "::test_a_recipe_runs[" in nodeid else super()._split_scope(nodeid)
+
+    return RecipesOneByOne(config, log)
 
 
 def _write_video(
@@ -64,3 +84,18 @@ def make_clip(make_video: MakeVideo) -> MakeVideo:
         return make_video(path, frames, **settings)
 
     return make
+
+
+def _run_here(work: Callable[[Any], Any], items: Iterable[Any], **_: object) -> Iterator[Outcome]:
+    for item in items:
+        try:
+            yield Outcome(item, work(item), "", "", 1)
+        except BadItem as error:
+            yield Outcome(item, None, error.reason, error.message, 1)
+
+
+@pytest.fixture
+def without_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let stages do the work of `run_each` in this process: to start others takes longer than most tests' items."""
+    for module in ("tree", "skeletons"):
+        monkeypatch.setattr(f"actrec.store.{module}.run_each", _run_here)

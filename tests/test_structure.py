@@ -82,7 +82,9 @@ def allowed(package):
     return inner | BESIDE.get(package, set()) | at_the_door | ANYONE | {package}
 
 
-@pytest.mark.parametrize("path", [path for path in CODE if path.parts[len(REPO.parts)] != "benchmarks"], ids=named)
+@pytest.mark.parametrize(
+    "path", [path for path in CODE if path.parts[len(REPO.parts)] not in ("benchmarks", "tools")], ids=named
+)
 def test_imports_go_one_way(path):
     module = ".".join(path.relative_to(REPO).with_suffix("").parts)
     package = package_of(module)

@@ -1,7 +1,6 @@
 """Rows from folders: one a class, or one a split with one a class inside."""
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -12,13 +11,10 @@ from actrec.data.problems import Kind, Problems
 from actrec.data.rows import NO_GROUP, Row, check_regex, found_in, plain_path
 from actrec.data.sounds import SOUND_SUFFIXES
 from actrec.errors import UserError
+from actrec.media.suffixes import IMAGE, SOUND, VIDEO
 
 OUTSIDE_CLASS = Kind("a file that is in no class folder", "Move it into the folder of its class.")
 LINKED_FOLDER = Kind("a linked folder", "Links to folders are not followed: move the folder itself below data.root.")
-
-_VIDEO = re.compile(r".*\.(3g2|3gp|asf|avi|flv|gif|m2ts|m4v|mkv|mov|mp4|mpe?g|mts|ogv|ts|vob|webm|wmv)", re.I)
-_IMAGE = re.compile(r".*\.(avif|bmp|hei[cf]|jfif|jpe?g|png|tiff?|webp)", re.I)
-_SOUND = re.compile(r".*\.(flac|m4a|mka|mp3|oga|ogg|opus|wav|wma)", re.I)
 
 
 def read_folders(
@@ -51,14 +47,15 @@ def read_folders(
     check_regex("data.reader.group_regex", group_regex)
     folders = _split_folders(root, splits) if splits else {"": None}
     below = {f"{folder}{path}": folder for folder in folders for path in files_below(root / folder, problems)}
-    seen = _IMAGE if media == "image" else _VIDEO
-    stems = {PurePosixPath(path).with_suffix("") for path in below if seen.fullmatch(path)}
+    seen = IMAGE if media == "image" else VIDEO
+    taken = (*seen, *SOUND) if media == "sound" else seen
+    stems = {PurePosixPath(path).with_suffix("") for path in below if path.casefold().endswith(seen)}
     rows, skipped = [], Counter()
     for path, folder in sorted(below.items()):
         name = PurePosixPath(path)
         if name.suffix.casefold() in SOUND_SUFFIXES and name.with_suffix("") in stems:
             continue
-        if not (seen.fullmatch(path) or (media == "sound" and _SOUND.fullmatch(path))):
+        if not path.casefold().endswith(taken):
             skipped[name.suffix.casefold() or "no extension"] += 1
         elif row := _row(path, folder, folders[folder], head, group_regex, problems):
             rows.append(row)
@@ -110,7 +107,8 @@ def videos_below(root: Path, folder: str, problems: Problems) -> list[str]:
     top = root / folder
     if not (top.is_dir() and top.resolve().is_relative_to(root.resolve())):
         raise UserError(f"data.reader.media is '{folder}': no such folder below {root}. Write . for that itself.")
-    return [plain_path(f"{folder}/{path}") for path in sorted(files_below(top, problems)) if _VIDEO.fullmatch(path)]
+    found = sorted(files_below(top, problems))
+    return [plain_path(f"{folder}/{path}") for path in found if path.casefold().endswith(VIDEO)]
 
 
 def files_below(root: Path, problems: Problems) -> Iterator[str]:
@@ -127,7 +125,7 @@ def files_below(root: Path, problems: Problems) -> Iterator[str]:
 def images_below(root: Path, folder: str, problems: Problems) -> list[str]:
     """Return the path below `root` of each file in a folder, or in folders of that, that is an image by its name."""
     found = sorted(files_below(root / folder, problems))
-    return [f"{folder}/{path}" for path in found if _IMAGE.fullmatch(path)]
+    return [f"{folder}/{path}" for path in found if path.casefold().endswith(IMAGE)]
 
 
 def _row(

@@ -23,7 +23,6 @@ _MEMBERS = (((2,), 0), ((2,), 2), ((3,), 1), ((2, 2), 1), ((3, 2), 2), ((2, 2, 2
 MAX_GROUPS = max(len(sizes) for sizes, _ in _MEMBERS)
 # Feet of the rearmost and of the foremost, and how large they are.
 _FEET, _SCALE = (0.62, 0.95), (0.55, 0.95)
-_SEAT_RADIUS_FRAC = 0.06
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,19 +119,6 @@ def draw_motion(rng: np.random.Generator, action: str, *, speed: float) -> Motio
     )
 
 
-def reversed_in_time(motion: Motion) -> Motion:
-    """Return the motion that starts where this one ends, and goes back."""
-    return Motion(
-        x=(motion.x + motion.shift) % 1,
-        y=motion.y,
-        arm_rad=(motion.arm_rad + motion.arm_turn_rad) % (2 * np.pi),
-        leg_rad=(motion.leg_rad + motion.leg_turn_rad) % (2 * np.pi),
-        shift=-motion.shift,
-        arm_turn_rad=-motion.arm_turn_rad,
-        leg_turn_rad=-motion.leg_turn_rad,
-    )
-
-
 def poses(body: Body, motion: Motion, num_frames: int) -> NDArray[np.float64]:
     """Return the keypoints of each frame, (T, 17, 2) in the order of `KEYPOINTS`, x and y as fractions.
 

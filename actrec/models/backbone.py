@@ -6,6 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
+# ImageNet's channel statistics, with which torchvision's ResNets were trained, and which the published checkpoints of
+# video networks that start from it state as well.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 
 class Backbone(nn.Module, ABC):
     """An array (B, …) of one modality to tokens (B, N, D).

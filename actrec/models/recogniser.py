@@ -8,24 +8,14 @@ import torch
 from torch import nn
 
 from actrec.errors import UserError
-from actrec.models.backbone import Backbone, JointBackbone
-from actrec.models.hog import Hog
+from actrec.models.backbone import JointBackbone
+from actrec.models.build_backbone import build_backbone
 from actrec.models.mbt import Mbt
 from actrec.models.pcan import NO_LABEL, Pcan
-from actrec.models.pose_conv3d import PoseConv3d
 from actrec.models.relation import RelationNeck
-from actrec.models.resnet_frames import ResNetFrames
-from actrec.models.resnet_mel import ResNetMel
 from actrec.models.rgbpose_conv3d import RgbPoseConv3d
-from actrec.models.slow_only import SlowOnly
-from actrec.models.small3d import Small3d
-from actrec.models.spatial import Spatial
 from actrec.models.svm_head import SvmHead
-from actrec.models.video_net import VideoNet
-from actrec.models.videomae import VideoMae
-from actrec.models.weights import load_weights
-from actrec.models.x3d import X3d
-from actrec.models.x_shift import PoseGuided, XShiftPose, XShiftRgb
+from actrec.models.x_shift import PoseGuided
 from actrec.outputs import fused_output, label_head, modality_of, stream_output
 from actrec.pose.layouts import Layout
 
@@ -263,62 +253,12 @@ def build(
     return model
 
 
-def build_backbone(
-    modality: str, spec: Mapping[str, Any], *, clip_frames: int, layout: Layout | None = None
-) -> Backbone:
-    """Return the backbone that `model.backbones.<modality>` describes."""
-    match spec:
-        case {"heatmaps": heatmaps}:
-            return _pose_backbone(spec, _channels(heatmaps, layout))
-        case {"kind": "x_shift"}:
-            return XShiftRgb(**_only(spec, "blocks", "widths", "token_grid", "weights"))
-        case {"kind": "slow_only"}:
-            return SlowOnly(**_only(spec, "blocks", "width", "token_grid", "weights"))
-        case {"kind": "x3d"}:
-            return X3d(**_only(spec, "shortcut_norm", "token_grid", "weights"))
-        case {"kind": "resnet", "depth": depth, "weights": weights} if modality == "audio":
-            return ResNetMel(depth=depth, weights=weights)
-        case {"kind": "videomae", "weights": weights, "input_px": input_px, "token_grid": token_grid}:
-            return VideoMae(weights=weights, clip_frames=clip_frames, input_px=input_px, token_grid=token_grid)
-        case {"kind": "hog"}:
-            return Hog(**_only(spec, "orientations", "cell_px", "block_cells", "input_px"))
-        case {"kind": "spatial"}:
-            return Spatial()
-        case {"kind": "small3d", "width": width, "weights": weights}:
-            backbone = Small3d(width=width)
-            backbone.weights_sha256 = load_weights(backbone, weights, architecture="small3d", drop=())
-            return backbone
-        case {"kind": "resnet"}:
-            return ResNetFrames(**_only(spec, "depth", "temporal", "input_px", "weights"), clip_frames=clip_frames)
-        case {"kind": kind, "input_px": input_px, "weights": weights}:
-            return VideoNet(kind=kind, clip_frames=clip_frames, input_px=input_px, weights=weights)
-        case _:
-            raise ValueError(f"unknown backbone {spec}")
-
-
-def _pose_backbone(spec: Mapping[str, Any], channels: int) -> PoseConv3d | XShiftPose:
-    if spec["kind"] == "pose_conv3d":
-        own = _only(spec, "blocks", "width", "temporal_stride", "token_grid", "weights")
-        return PoseConv3d(channels=channels, **own)
-    return XShiftPose(channels=channels, **_only(spec, "blocks", "widths", "token_grid", "weights"))
-
-
-def _only(spec: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: spec[name] for name in names}
-
-
-def _channels(heatmaps: Mapping[str, Any], layout: Layout | None) -> int:
-    assert layout is not None, "a model that is shown skeletons knows their layout"
-    joints, limbs = len(layout.joints), len(layout.limbs)
-    return {"joints": joints, "limbs": limbs, "both": joints + limbs}[heatmaps["of"]]
-
-
 def _joined(neck: Mapping[str, Any], backbones: Mapping[str, Any]) -> dict[str, Any]:
     """Return the backbones, with a joint one for those of which one sees the layers of the other."""
     others = {modality: backbone for modality, backbone in backbones.items() if modality not in _JOINED}
     match neck:
         case {"laterals": {"kind": "rgbpose_conv3d"} as laterals}:
-            own = _only(laterals, "kernel", "interaction", "rgb_drop", "pose_drop", "weights")
+            own = {name: value for name, value in laterals.items() if name != "kind"}
             return {JOINT: RgbPoseConv3d(backbones["rgb"], backbones["pose"], **own), **others}
         case {"laterals": {"kind": "pose_guided"}}:
             return {JOINT: PoseGuided(backbones["rgb"], backbones["pose"]), **others}

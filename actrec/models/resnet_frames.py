@@ -5,11 +5,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from actrec.models.backbone import RgbBackbone
+from actrec.models.backbone import IMAGENET_MEAN, IMAGENET_STD, RgbBackbone
 from actrec.models.weights import load_weights
 
-# ImageNet's channel statistics, with which all torchvision ResNets were trained.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SHIFT_FRACTION = 8
 # Grad-CAM over fewer places a side tells no part of a picture from another.
 _CAM_PLACES = 4
@@ -31,7 +29,7 @@ class ResNetFrames(RgbBackbone):
 
         network: Any = get_model(f"resnet{depth}")
         width = network.fc.in_features
-        super().__init__(mean=_MEAN, std=_STD, width=width)
+        super().__init__(mean=IMAGENET_MEAN, std=IMAGENET_STD, width=width)
         network.fc = nn.Identity()
         self.weights_sha256 = load_weights(network, weights, architecture=f"resnet{depth}", drop=("fc.",))
         if temporal == "shift":

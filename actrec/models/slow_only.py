@@ -7,15 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from actrec.models.backbone import RgbBackbone
+from actrec.models.backbone import IMAGENET_MEAN, IMAGENET_STD, RgbBackbone
 from actrec.models.conv3d import Size3d, conv_bn, last_block, to_tokens
 from actrec.models.published import MMACTION_HEADS, from_mmaction
 from actrec.models.weights import load_weights
 
 # How many times wider than its middle a bottleneck's output is.
 EXPANSION = 4
-# ImageNet's channel statistics, as in the published configurations.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SPATIAL_STRIDES = (1, 2, 2, 2)
 _INFLATED = (False, False, True, True)
 
@@ -39,7 +37,9 @@ class SlowOnly(RgbBackbone):
     def __init__(
         self, *, blocks: Sequence[int], width: int, token_grid: Sequence[int] | None, weights: dict[str, Any]
     ) -> None:
-        super().__init__(mean=_MEAN, std=_STD, width=EXPANSION * width * 2 ** (len(_SPATIAL_STRIDES) - 1))
+        super().__init__(
+            mean=IMAGENET_MEAN, std=IMAGENET_STD, width=EXPANSION * width * 2 ** (len(_SPATIAL_STRIDES) - 1)
+        )
         self.token_grid = token_grid
         self.network = resnet3d(
             channels=3,

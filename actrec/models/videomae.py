@@ -9,12 +9,10 @@ import torch
 from torch import nn
 
 from actrec.errors import UserError
-from actrec.models.backbone import RgbBackbone
+from actrec.models.backbone import IMAGENET_MEAN, IMAGENET_STD, RgbBackbone
 from actrec.models.hub import CONFIG, PREPROCESSOR, hub_folder, weights_file
 from actrec.models.weights import Tensors, checked_digest, fill, read_tensors, sha256_of
 
-# ImageNet's channel statistics, which the published checkpoints state as well.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # What of a configuration decides on the encoder's parameters and numbers.
 _ARCHITECTURE = (
     "image_size",
@@ -128,8 +126,8 @@ class _Source:
     """An architecture and how its pixels are scaled; and its weights, if any, with the version that wrote them."""
 
     config: Any
-    mean: tuple[float, ...] = _MEAN
-    std: tuple[float, ...] = _STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     file: Path | None = None
     sha256: str = ""
     written_by: str = ""

@@ -7,12 +7,11 @@ import torch
 from torch import nn
 
 from actrec.errors import UserError
-from actrec.models.backbone import Backbone, JointBackbone, RgbBackbone
+from actrec.models.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, JointBackbone, RgbBackbone
 from actrec.models.conv3d import conv_bn, last_block, to_tokens
 from actrec.models.weights import load_weights
 from actrec.models.x3d import inner_width, x3d_layers
 
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _RGB_SHIFT, _POSE_SHIFT = 8, 4
 _ATTENTION_KERNEL = 7
 _ATTENTION_MOMENTUM = 0.01
@@ -43,7 +42,7 @@ class XShiftRgb(RgbBackbone):
         token_grid: Sequence[int] | None,
         weights: dict[str, Any],
     ) -> None:
-        super().__init__(mean=_MEAN, std=_STD, width=inner_width(widths[-1]))
+        super().__init__(mean=IMAGENET_MEAN, std=IMAGENET_STD, width=inner_width(widths[-1]))
         self.token_grid = token_grid
         self.network = _network(3, stem_stride=2, blocks=blocks, widths=widths, shift_fraction=_RGB_SHIFT)
         self.weights_sha256 = load_weights(self.network, weights, architecture="x_shift", drop=())

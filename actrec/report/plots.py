@@ -210,9 +210,9 @@ def _class_bars(
     axes.barh(rows, classes.values[shown], height=0.7, color=colour)
     for row, k in enumerate(shown):
         axes.text(1.02, row, f"{classes.values[k]:.2f}", va="center", fontsize=8.5)
-        axes.text(1.12, row, f"n={classes.totals[k]}", va="center", fontsize=8.5, color=GREY)
+        axes.text(1.18, row, f"n={classes.totals[k]}", va="center", fontsize=8.5, color=GREY)
     axes.set_yticks(rows, [names[int(k)] for k in shown])
-    axes.set(xlim=(0, 1.2), ylim=(len(shown) - 0.4, -0.6), xlabel=classes.what)
+    axes.set(xlim=(0, 1.3), ylim=(len(shown) - 0.4, -0.6), xlabel=classes.what)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
     axes.spines["bottom"].set_bounds(0, 1)
     axes.tick_params(axis="y", length=0)

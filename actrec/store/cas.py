@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from actrec.store.files import write_atomic
+from actrec.store.files import drop_abandoned, temporary_name, write_atomic
 
 _STALE_TEMPORARY_S = 24 * 3600
 _UNFINISHED = "unfinished"
@@ -136,8 +135,13 @@ def open_store(near: Path) -> Iterator[Store]:
         yield Store(root)
         return
     near.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=near.parent, prefix=".store-") as folder:
-        yield Store(Path(folder))
+    drop_abandoned(near.parent, ".store-")  # of a run that was killed
+    folder = near.with_name(temporary_name(".store-"))
+    folder.mkdir()
+    try:
+        yield Store(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def item_key(version: str, settings: dict[str, Any], *digests: str) -> str:

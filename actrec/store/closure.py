@@ -56,8 +56,12 @@ def code_version(module: str, *tools: str) -> str:
 
 def is_only_docstring(path: Path) -> bool:
     """Tell whether a file defines nothing, as the `__init__` of most packages."""
-    body = ast.parse(path.read_text(encoding="utf-8")).body
-    return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
+    return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in _body(path))
+
+
+@cache
+def _body(path: Path) -> list[ast.stmt]:
+    return ast.parse(path.read_text(encoding="utf-8")).body
 
 
 def _version(tool: str) -> str:
@@ -83,7 +87,7 @@ def _imported(name: str) -> list[str]:
     path = _file(name)
     assert path is not None
     names = []
-    for node in _statements(ast.parse(path.read_text(encoding="utf-8")).body):
+    for node in _statements(_body(path)):
         match node:
             case ast.Import(names=aliases):
                 names += [alias.name for alias in aliases]

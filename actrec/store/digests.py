@@ -23,13 +23,12 @@ from actrec.errors import UserError
 from actrec.media.facts import MediaFacts
 from actrec.media.probe import probe
 from actrec.store.closure import code_version
-from actrec.store.workers import run_each, worker_count
+from actrec.store.workers import TRANSIENT, run_each, worker_count
 
 _PROBE_TIMEOUT_S = 60.0
 # A file that was written this recently may change once more within one tick of its clock, and look the same.
 _SETTLING_NS = 2_000_000_000
 _COMMIT_INTERVAL = 200
-_TRANSIENT = ("decoder_crash", "decoder_timeout", "out_of_memory")
 _TABLES = """
 CREATE TABLE IF NOT EXISTS digests (path BLOB PRIMARY KEY, stat TEXT, sha256 TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS headers
@@ -190,7 +189,7 @@ def inspect_files(paths: Iterable[Path], *, memory: Memory) -> dict[Path, Inspec
     first = {sha256: path for path, sha256 in reversed(digests.items())}
     for sha256, header in _read_headers({sha256: first[sha256] for sha256, known in headers.items() if known is None}):
         headers[sha256] = header
-        if header["reason"] not in _TRANSIENT:  # another day it may go well
+        if header["reason"] not in TRANSIENT:
             memory.keep_header(sha256, version, header)
     return {path: _inspected(sha256, path.stat().st_size, headers[sha256] or {}) for path, sha256 in digests.items()}
 

@@ -1,14 +1,21 @@
 """Files that appear whole or not at all."""
 
 import errno
+import glob
 import os
+import platform
 import secrets
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from actrec.errors import UserError
+
+# Of another machine that writes to the same disk nobody here knows who is alive.
+_HERE = platform.node()[:20].replace("/", "")
 
 
 def write_atomic(path: Path, content: bytes | str, *, sync: bool = True, mode: int = 0o666) -> None:
@@ -29,7 +36,10 @@ def whole_file(path: Path, *, sync: bool = True, mode: int = 0o666) -> Iterator[
     Raises:
         UserError: if the disk is full or does not let us write; nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}")
+    prefix = f".{path.name[:40]}."
+    if sync:  # others are entries of the store, thousands of them, which `prune` sees to
+        drop_abandoned(path.parent, prefix)
+    temporary = path.with_name(temporary_name(prefix))
     try:
         try:
             handle = _create(temporary, mode)
@@ -45,6 +55,31 @@ def whole_file(path: Path, *, sync: bool = True, mode: int = 0o666) -> Iterator[
             raise
     except OSError as error:
         raise _cannot_write(path, error) from None
+
+
+def temporary_name(prefix: str) -> str:
+    """Return a new name that tells who writes what is under it, so that `drop_abandoned` may find it."""
+    return f"{prefix}{_HERE}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def drop_abandoned(folder: Path, prefix: str) -> None:
+    """Remove what processes of this machine that are no more have left in a folder under their temporary names."""
+    for path in folder.glob(f"{glob.escape(prefix + _HERE)}-*-*"):
+        pid = path.name.removeprefix(f"{prefix}{_HERE}-").partition("-")[0]
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":  # there the same call would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _create(path: Path, mode: int) -> int:

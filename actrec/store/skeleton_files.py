@@ -13,11 +13,10 @@ from actrec.data.skeleton_index import SkeletonEntry, SkeletonIndex, entries_by_
 from actrec.errors import UserError
 from actrec.store.closure import code_version
 from actrec.store.digests import Memory, digest_files
-from actrec.store.workers import run_each, worker_count
+from actrec.store.workers import TRANSIENT, run_each, worker_count
 
 # Of one file, which may hold all clips of a data set.
 _TIMEOUT_S = 600.0
-_TRANSIENT = ("decoder_crash", "decoder_timeout", "out_of_memory")
 # A file is one clip, named as the file: nothing in it has to be read.
 _ONE_CLIP = ("ntu_text", "ntu_text_2d")
 _Content = dict[str, Any]
@@ -99,7 +98,7 @@ def _contents(sha256_of: Mapping[Path, str], kind: str, layout: str, memory: Mem
     unknown = {sha256: file for file, sha256 in sha256_of.items() if found[sha256] is None}
     for sha256, content in _listed(unknown, kind, layout):
         found[sha256] = content
-        if content["reason"] not in _TRANSIENT:  # another day it may go well
+        if content["reason"] not in TRANSIENT:
             memory.keep_header(sha256, version, content)
     return {sha256: content for sha256, content in found.items() if content}
 

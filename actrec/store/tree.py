@@ -138,6 +138,11 @@ def write_stub(out: Path) -> None:
     write_index(out, {"enabled": False})
 
 
+def write_stub_file(out: Path) -> None:
+    """Make `out`, where the stage's one file would be, say that the active recipe does not need it."""
+    write_atomic(out, '{"enabled": false}\n')
+
+
 def read_index(folder: Path) -> dict[str, Any]:
     """Return the index of a folder that `build` or `write_stub` made.
 

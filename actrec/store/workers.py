@@ -22,6 +22,8 @@ from actrec.errors import BadItem, UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+# Of these another day may end otherwise: nobody remembers them.
+TRANSIENT = ("decoder_crash", "decoder_timeout", "out_of_memory")
 _MAX_ATTEMPTS = 2
 _MESSAGE_CHARS = 200
 # pebble gives a whole pool up if it finds its last worker dead and has not heard yet what that was working on: it may

@@ -18,7 +18,6 @@ from actrec.data.people import People
 from actrec.errors import UserError
 from actrec.media.clip import ClipFolder
 from actrec.store import tree
-from actrec.store.workers import Outcome
 from pipeline import frames, ingest, paths
 
 REPO = Path(__file__).resolve().parents[2]
@@ -38,15 +37,10 @@ PAIR = (10, 10, 20, 30, 40, 12, 20, 28)
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path, monkeypatch):
+def workplace(tmp_path, monkeypatch, without_workers):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ACTREC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ACTREC_WORKERS", "2")
-
-    def one_by_one(work, items, **_):
-        return [Outcome(item, work(item), "", "", 1) for item in items]
-
-    monkeypatch.setattr(tree, "run_each", one_by_one)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)

@@ -1,6 +1,5 @@
 """The folder as a whole."""
 
-import csv
 import errno
 import io
 import json
@@ -11,6 +10,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from drawn import files, table
 
 from actrec.demo import write
 from actrec.demo.figures import ACTIONS, Motion
@@ -19,15 +19,6 @@ from actrec.demo.video import encode_mp4
 from actrec.errors import UserError
 
 TINY: dict[str, Any] = {"scene": "solo", "subjects": 3, "takes": 1, "clip_s": 0.5, "size_px": 32, "seed": 0}
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from drawn import reversed_in_time
 
-from actrec.demo.figures import ACTIONS, KEYPOINTS, Motion, draw_body, draw_motion, poses, reversed_in_time
+from actrec.demo.figures import ACTIONS, KEYPOINTS, Motion, draw_body, draw_motion, poses
 
 FRAMES = 32
 

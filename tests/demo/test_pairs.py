@@ -1,6 +1,5 @@
 """Pictures of people of whom some do something together."""
 
-import csv
 import io
 import json
 from collections import Counter
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn import files, table
 from PIL import Image
 
 from actrec.data.geometry import spatial_features
@@ -26,15 +26,6 @@ INDEX = {name: number for number, name in enumerate(KEYPOINTS)}
 
 def rng(*numbers: int) -> np.random.Generator:
     return np.random.default_rng([9, *numbers])
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def box_of(row: dict[str, str], person: str) -> tuple[float, float, float, float]:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from drawn import reversed_in_time
 
-from actrec.demo.figures import KEYPOINTS, Motion, draw_body, draw_motion, reversed_in_time
+from actrec.demo.figures import KEYPOINTS, Motion, draw_body, draw_motion
 from actrec.demo.scene import Figure, boxes, draw_background, draw_looks, draw_stroke, keypoints, render
 
 SIZE, FRAMES = 64, 8

@@ -1,6 +1,5 @@
 """Pictures of figures that hold something up."""
 
-import csv
 import errno
 import io
 import json
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn import files, table
 from PIL import Image
 
 from actrec.demo import stills
@@ -24,15 +24,6 @@ TINY: dict[str, Any] = {"subjects": 3, "takes": 2, "size_px": 32, "seed": 0}
 
 def rng(*numbers: int) -> np.random.Generator:
     return np.random.default_rng([7, *numbers])
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,12 @@ from torch import nn
 from actrec.explain.class_heat import class_heat, picture_backbone
 from actrec.explain.rollout import on_frames
 from actrec.models.backbone import Backbone, RgbBackbone
+from actrec.models.build_backbone import build_backbone
 from actrec.models.conv3d import to_tokens
 from actrec.models.hog import Hog
 from actrec.models.mbt import Mbt
 from actrec.models.pose_conv3d import PoseConv3d
-from actrec.models.recogniser import MeanNeck, Recogniser, build, build_backbone
+from actrec.models.recogniser import MeanNeck, Recogniser, build
 from actrec.models.resnet_mel import ResNetMel
 from actrec.models.rgbpose_conv3d import RgbPoseConv3d
 from actrec.models.slow_only import SlowOnly

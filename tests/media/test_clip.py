@@ -30,7 +30,7 @@ from actrec.media.probe import probe
 from actrec.store import tree
 from actrec.store.cas import Store
 from actrec.store.tree import Job, Maker, build, read_index
-from actrec.store.workers import Outcome, run_each
+from actrec.store.workers import run_each
 
 MEDIA = Path(__file__).resolve().parents[3] / "shared/data/media"
 SPEC = ClipSpec(clip_frames=4, clips_per_video=1, frame_stride=None, size_px=32, resize="crop")
@@ -271,11 +271,7 @@ def fill(number):
 
 
 @pytest.mark.parametrize("is_sharded", [False, True], ids=["singly", "sharded"])
-def test_the_reader_gives_the_same_singly_and_sharded(tmp_path, monkeypatch, is_sharded):
-    def one_by_one(work, items, **_):
-        return (Outcome(item, work(item), "", "", 1) for item in items)
-
-    monkeypatch.setattr(tree, "run_each", one_by_one)
+def test_the_reader_gives_the_same_singly_and_sharded(tmp_path, monkeypatch, without_workers, is_sharded):
     monkeypatch.setattr(tree, "MAX_SINGLE_FILES", 5 if is_sharded else 100)
     monkeypatch.setattr(tree, "_CLIPS_A_SHARD", 4)
     jobs = [Job(f"person {i % 3}/clip {i}", f"{i:064x}", i) for i in range(20)]

@@ -17,12 +17,11 @@ from ruamel.yaml import YAML
 
 from actrec.data import manifest, quarantine
 from actrec.data.people import People
-from actrec.errors import BadItem, UserError
+from actrec.errors import UserError
 from actrec.media import crops
 from actrec.media.clip import ClipFolder
 from actrec.media.probe import probe
 from actrec.store import tree
-from actrec.store.workers import Outcome
 from pipeline import frames, paths
 
 REPO = Path(__file__).resolve().parents[2]
@@ -90,7 +89,8 @@ def write(root):
         paths.manifest("mine").write_text(manifest.dump(manifest.Manifest(tuple(clips), ("action",))))
         yaml = YAML(typ="safe", pure=True)
         params = yaml.load((REPO / "recipes/demo.yaml").read_text(encoding="utf-8"))
-        params["data"].update(name="mine", root="raw", max_bad_frac=max_bad_frac, media=media, reader=READER)
+        reader = {**READER, "start_s": "time_s" if media == "video" else None}
+        params["data"].update(name="mine", root="raw", max_bad_frac=max_bad_frac, media=media, reader=reader)
         own = {"clip_frames": 2, "size_px": 8, "region": "boxes", "resize": "stretch", "pad_frac": 0.0}
         params["frames"].update({**own, **settings})
         with Path("params.yaml").open("w", encoding="utf-8") as file:
@@ -114,17 +114,9 @@ def decoded(monkeypatch):
 
 
 @pytest.fixture
-def stage(monkeypatch, capsys, decoded):
+def stage(without_workers, capsys, decoded):
     """Return a function that runs the stage in this process and returns how many pictures it decoded."""
 
-    def one_by_one(work, items, **_):
-        for item in items:
-            try:
-                yield Outcome(item, work(item), "", "", 1)
-            except BadItem as error:
-                yield Outcome(item, None, error.reason, error.message, 1)
-
-    monkeypatch.setattr(tree, "run_each", one_by_one)
     threads = torch.get_num_threads()
 
     def run():

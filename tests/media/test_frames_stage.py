@@ -13,10 +13,9 @@ import torch
 from ruamel.yaml import YAML
 
 from actrec.data import manifest, quarantine
-from actrec.errors import BadItem, UserError
+from actrec.errors import UserError
 from actrec.media.probe import probe
 from actrec.store import tree
-from actrec.store.workers import Outcome
 from pipeline import frames, paths
 
 REPO = Path(__file__).resolve().parents[2]
@@ -78,17 +77,9 @@ def write(root):
 
 
 @pytest.fixture
-def stage(monkeypatch, capsys):
+def stage(without_workers, capsys):
     """Return a function that runs the stage in this process and returns how many clips it decoded."""
 
-    def one_by_one(work, items, **_):
-        for item in items:
-            try:
-                yield Outcome(item, work(item), "", "", 1)
-            except BadItem as error:
-                yield Outcome(item, None, error.reason, error.message, 1)
-
-    monkeypatch.setattr(tree, "run_each", one_by_one)
     threads = torch.get_num_threads()
 
     def run():

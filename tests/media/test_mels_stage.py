@@ -15,11 +15,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from actrec.data import manifest, quarantine
-from actrec.errors import BadItem, UserError
+from actrec.errors import UserError
 from actrec.media.probe import probe
 from actrec.media.sound import MelFolder
 from actrec.store import tree
-from actrec.store.workers import Outcome
 from pipeline import mels, paths
 
 REPO = Path(__file__).resolve().parents[2]
@@ -94,17 +93,8 @@ def write(root):
 
 
 @pytest.fixture
-def stage(monkeypatch, capsys):
+def stage(without_workers, capsys):
     """Return a function that runs the stage in this process and returns how many tracks it decoded."""
-
-    def one_by_one(work, items, **_):
-        for item in items:
-            try:
-                yield Outcome(item, work(item), "", "", 1)
-            except BadItem as error:
-                yield Outcome(item, None, error.reason, error.message, 1)
-
-    monkeypatch.setattr(tree, "run_each", one_by_one)
 
     def run():
         mels.main(Path("params.yaml"))
@@ -254,7 +244,7 @@ def test_the_outs_are_the_same_from_any_number_of_workers_with_and_without_the_s
     assert {path.name for path in Path("data/processed/mine").iterdir()} == {"mel_spectrograms"}
 
 
-def test_a_killed_run_goes_on_where_it_was(root, write, make_sound):
+def test_a_killed_run_goes_on_where_it_was(root, write, stage, make_sound, monkeypatch):
     for i in range(30):
         make_sound(root / f"clip {i}.flac", sound_of(i, 8.0), RATE_HZ, codec="flac")
     clips = [clip_of(root, f"clip {i}.flac", SPLITS[i % 6]) for i in range(30)]
@@ -271,7 +261,8 @@ def test_a_killed_run_goes_on_where_it_was(root, write, make_sound):
     found = re.search(r"mels: 30 sound tracks, (\d+) of them decoded now", done.stderr)
     assert found and int(found[1]) <= 27
     again = snapshot()
-    subprocess.run(command, env={**environment, "ACTREC_CACHE": "off"}, capture_output=True, check=True)
+    monkeypatch.setenv("ACTREC_CACHE", "off")
+    assert stage() == 30
     assert snapshot() == again and len(again) == 31
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from skimage.feature import hog
 
+from actrec.models.build_backbone import build_backbone
 from actrec.models.hog import Hog, descriptors
-from actrec.models.recogniser import build, build_backbone
+from actrec.models.recogniser import build
 
 USUAL = {"orientations": 9, "cell_px": 8, "block_cells": 2}
 SPEC = {"kind": "hog", **USUAL, "weights": {"kind": "none"}, "frozen": True, "input_px": 64}

@@ -6,7 +6,7 @@ from torchvision.models import get_model
 
 from actrec.errors import UserError
 from actrec.models.backbone import RgbBackbone
-from actrec.models.recogniser import build_backbone
+from actrec.models.build_backbone import build_backbone
 from actrec.models.resnet_frames import ResNetFrames, temporal_shift
 from actrec.models.small3d import Small3d
 from actrec.models.video_net import VideoNet
@@ -119,7 +119,7 @@ def test_the_limits_of_s3d_are_where_torchvision_fails():
 
 def test_an_unknown_network_is_a_bug():
     with pytest.raises(ValueError, match="x4d"):
-        build_backbone("rgb", {"kind": "x4d"}, clip_frames=4)
+        build_backbone("rgb", {"kind": "x4d", "input_px": 16, "weights": NONE}, clip_frames=4)
 
 
 # --- pixels -----------------------------------------------------------------------------------------------------------

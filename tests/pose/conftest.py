@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from stage_project import make_root, one_by_one, run_stage, write_project
+from stage_project import make_root, run_stage, write_project
 
 
 @pytest.fixture
@@ -21,7 +21,6 @@ def write(root):
 
 
 @pytest.fixture
-def stage(monkeypatch, capsys):
+def stage(without_workers, capsys):
     """Return a function that runs the stage in this process and returns how many files it read."""
-    monkeypatch.setattr("actrec.store.skeletons.run_each", one_by_one)
     return partial(run_stage, capsys)

@@ -8,9 +8,7 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from actrec.data import manifest, quarantine
-from actrec.errors import BadItem
 from actrec.media.facts import MediaFacts
-from actrec.store.workers import Outcome
 from pipeline import paths, skeletons
 
 REPO = Path(__file__).resolve().parents[2]
@@ -81,15 +79,6 @@ def write_project(root, clips=None, *, kind="npz", layout="coco17", media="skele
     with Path("params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(params, file)
     return clips
-
-
-def one_by_one(work, items, **_):
-    """Do the work as run_each does, in this process."""
-    for item in items:
-        try:
-            yield Outcome(item, work(item), "", "", 1)
-        except BadItem as error:
-            yield Outcome(item, None, error.reason, error.message, 1)
 
 
 def run_stage(capsys):

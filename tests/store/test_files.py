@@ -124,3 +124,14 @@ def test_kill_at_any_moment_leaves_a_whole_file(tmp_path):
         assert len(content) == 400_000 and len(set(content)) == 1
         seen.add(content[0])
     assert len(seen) > 1, "every writer was killed at the same point"
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    abandoned = [files.temporary_name(".a.pt.").replace(str(os.getpid()), str(dead.pid)) for _ in range(2)]
+    kept = [files.temporary_name(".a.pt."), files.temporary_name(".b.pt."), ".a.pt.elsewhere-1-00", "a.pt.1-2"]
+    for name in (*abandoned, *kept):
+        (tmp_path / name).write_bytes(b"half")
+    write_atomic(tmp_path / "a.pt", b"whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a.pt", *kept])

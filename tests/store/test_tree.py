@@ -15,7 +15,6 @@ from actrec.errors import BadItem, UserError
 from actrec.store import tree
 from actrec.store.cas import Store, item_key
 from actrec.store.tree import Job, Maker, build, read_index, write_stub
-from actrec.store.workers import Outcome
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -60,24 +59,10 @@ def run(tmp_path):
     return run
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """Work in this process: starting others takes longer than the items of most tests."""
-
-    def one_by_one(work, items, **_):
-        for item in items:
-            try:
-                yield Outcome(item, work(item), "", "", 1)
-            except BadItem as error:
-                yield Outcome(item, None, error.reason, error.message, 1)
-
-    monkeypatch.setattr(tree, "run_each", one_by_one)
-
-
 CLIPS = {f"person {i % 3}/é clip {i}.mp4": f"content {i}" for i in range(8)}
 
 
-def test_a_file_a_clip_and_an_index(run, tmp_path, quick):
+def test_a_file_a_clip_and_an_index(run, tmp_path, without_workers):
     built = run({**CLIPS, "bad": "bad one"})
     assert built.computed == len(CLIPS)
     (failed,) = built.failed
@@ -105,7 +90,7 @@ def test_the_bytes_are_the_same_for_any_workers_order_store_and_past(run, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "four", "one"]
 
 
-def test_only_what_changed_is_computed(run, tmp_path, quick):
+def test_only_what_changed_is_computed(run, tmp_path, without_workers):
     assert run(CLIPS).computed == 8
     before = snapshot(tmp_path / "out")
     more = {**CLIPS, "new": "new content"}
@@ -120,14 +105,14 @@ def test_only_what_changed_is_computed(run, tmp_path, quick):
     assert run(CLIPS).computed == 0  # and back
 
 
-def test_equal_bytes_under_two_names_are_computed_once(run, tmp_path, quick):
+def test_equal_bytes_under_two_names_are_computed_once(run, tmp_path, without_workers):
     built = run({"a": "same", "b": "same", "c": "bad", "d": "bad"})
     assert built.computed == 1
     assert (tmp_path / "out/a.pt").samefile(tmp_path / "out/b.pt")
     assert [outcome.item.clip_id for outcome in built.failed] == ["c", "d"]
 
 
-def test_an_item_that_failed_is_tried_again(run, quick):
+def test_an_item_that_failed_is_tried_again(run, without_workers):
     assert [run({"a": "fine", "b": "bad"}).computed for _ in range(2)] == [1, 0]
     assert len(run({"a": "fine", "b": "bad"}).failed) == 1
 
@@ -137,7 +122,7 @@ def test_without_clips_there_is_an_index(run, tmp_path):
     assert list(snapshot(tmp_path / "out")) == ["index.json"]
 
 
-def test_a_stub_says_that_the_stage_is_off(run, tmp_path, quick):
+def test_a_stub_says_that_the_stage_is_off(run, tmp_path, without_workers):
     run({"a": "fine"})
     write_stub(tmp_path / "out")
     assert read_index(tmp_path / "out") == {"enabled": False}
@@ -163,7 +148,7 @@ def numbered(count):
     return {f"clip {i:03}": f"content {i}" for i in range(count)}
 
 
-def test_many_clips_share_files(run, tmp_path, small_shards, quick):
+def test_many_clips_share_files(run, tmp_path, small_shards, without_workers):
     clips = numbered(40)
     assert run({**clips, "bad": "bad"}).computed == 40
     index = read_index(tmp_path / "out")
@@ -184,7 +169,7 @@ def test_shards_do_not_depend_on_workers_order_or_store(run, tmp_path, small_sha
     assert snapshot(tmp_path / "one") == snapshot(tmp_path / "four") == snapshot(tmp_path / "again")
 
 
-def test_one_clip_more_or_less_changes_one_shard(run, tmp_path, small_shards, quick):
+def test_one_clip_more_or_less_changes_one_shard(run, tmp_path, small_shards, without_workers):
     clips = numbered(40)
     run(clips)
     before = snapshot(tmp_path / "out")
@@ -196,7 +181,7 @@ def test_one_clip_more_or_less_changes_one_shard(run, tmp_path, small_shards, qu
     assert snapshot(tmp_path / "out") == before
 
 
-def test_other_code_packs_anew(run, tmp_path, small_shards, quick):
+def test_other_code_packs_anew(run, tmp_path, small_shards, without_workers):
     """The same items, other shards: the digests of the members do not say how they are packed."""
     run(numbered(12))
     run(numbered(12), version="v2")

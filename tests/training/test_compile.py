@@ -24,6 +24,24 @@ def traced():
         yield
 
 
+CACHED = {"compiled": True, "epochs": 2, "optimizer": ADAMW, "mixup_alpha": 0.4}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(bench):
+    """Return what runs end with that do not die: one on cached features, and one in two phases."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with compiling_nothing():
+        runs = {
+            "cached": bench.run("cached", **CACHED),
+            "in phases": bench.run("live", model=of_eye(), compiled=True, **PHASES),
+        }
+        ends = {name: outcome(run.fit(ignore)) for name, run in runs.items()}
+    torch.set_num_threads(threads)
+    return ends
+
+
 def numbers(fitted):
     return torch.cat([value.flatten().double() for value in fitted.last.values()])
 
@@ -67,27 +85,20 @@ def spy(method, found):
 
 
 @pytest.mark.parametrize("calls", [2, 3, 5])
-def test_a_run_that_died_ends_as_if_it_had_not_to_the_bit(bench, tmp_path, traced, calls):
+def test_a_run_that_died_ends_as_if_it_had_not_to_the_bit(bench, undisturbed, tmp_path, traced, calls):
     """Also where the first batch after it is the smaller last one of an epoch."""
-    make = partial(bench.run, "cached", compiled=True, save_every_s=0, epochs=2, optimizer=ADAMW, mixup_alpha=0.4)
-    undisturbed = outcome(make().fit(ignore))
+    make = partial(bench.run, "cached", state=tmp_path / "state.pt", save_every_s=0, **CACHED)
     with pytest.raises(Killed):
-        dying(make(state=tmp_path / "state.pt"), "_step", calls=calls).fit(ignore)
-    assert outcome(make(state=tmp_path / "state.pt").fit(ignore)) == undisturbed
+        dying(make(), "_step", calls=calls).fit(ignore)
+    assert outcome(make().fit(ignore)) == undisturbed["cached"]
 
 
 @pytest.mark.parametrize("calls", [3, 4, 5])
-def test_so_does_one_that_died_about_the_end_of_a_phase(bench, tmp_path, traced, calls):
-    state = tmp_path / "state.pt"
-    ends = [outcome(bench.run("live", model=of_eye(), compiled=True, **PHASES).fit(ignore))]
+def test_so_does_one_that_died_about_the_end_of_a_phase(bench, undisturbed, tmp_path, traced, calls):
+    make = partial(bench.run, "live", state=tmp_path / "state.pt", compiled=True, **PHASES)
     with pytest.raises(Killed):
-        dying(
-            bench.run("live", model=of_eye(), state=state, compiled=True, save_every_s=0, **PHASES),
-            "_step",
-            calls=calls,
-        ).fit(ignore)
-    ends.append(outcome(bench.run("live", model=of_eye(), state=state, compiled=True, **PHASES).fit(ignore)))
-    assert ends[0] == ends[1]
+        dying(make(model=of_eye(), save_every_s=0), "_step", calls=calls).fit(ignore)
+    assert outcome(make(model=of_eye()).fit(ignore)) == undisturbed["in phases"]
 
 
 def test_what_lacks_is_said_before_anything_else(bench, monkeypatch):
