@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from ruamel.yaml import YAML
+
+from tools import deps
 
 ROOT = Path(__file__).resolve().parents[2]
 # Sixteen clips of ten frames, a network of width 4, two epochs: what costs time is importing torch.
@@ -31,8 +33,10 @@ IDENTITY = {
     for role in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", "tester"), ("EMAIL", "tester@localhost"))
 }
-STAGES = ["demo", "ingest", "skeletons", "frames", "mels", "features", "train", "evaluate"]
+STAGES = list(deps.STAGES)
 _TIMEOUT_S = 300
+
+RunStages = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Checkout:
         """Return another checkout with all this one has made, its store and DVC's cache included."""
         # cp keeps hard links between the three; copytree would not.
         subprocess.run(["cp", "--archive", str(self.home), str(home)], check=True)
-        return Checkout(home, _environment(home))
+        return checkout_at(home)
 
     def clone(self, home: Path, *options: str) -> "Checkout":
         """Return a `git clone` of this one, which shares DVC's cache and the store, as a team does on one machine."""
@@ -134,9 +138,14 @@ class Checkout:
         return {path.relative_to(self.folder).as_posix(): path.read_bytes() for path in found if path.is_file()}
 
 
+def checkout_at(home: Path) -> Checkout:
+    """Return the checkout that lies below a folder, with the variables of a user of its own."""
+    return Checkout(home, _environment(home))
+
+
 def new_checkout(home: Path) -> Checkout:
     """Return a checkout of what is on disk here, committed, with tiny settings."""
-    made = Checkout(home, _environment(home))
+    made = checkout_at(home)
     made.folder.mkdir(parents=True)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],

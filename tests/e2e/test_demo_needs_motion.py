@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import ROOT, make_params
+from checkout import ROOT, RunStages, make_params
 
 # The demo's own recipe, smaller in time and space, with more subjects kept for the test.
 SMALLER: dict[str, Any] = {
@@ -24,29 +24,17 @@ SMALLER: dict[str, Any] = {
 
 
 @pytest.fixture
-def correct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Return a function that runs the pipeline with so many frames a clip and says how many test clips it gets right.
-
-    In this process, which has loaded torch already: nothing else of the stages is of interest here.
-    """
-    import torch
-
-    from pipeline import demo, evaluate, features, frames, ingest, mels, skeletons, train
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ACTREC_CACHE", str(tmp_path / "store"))
-    threads = torch.get_num_threads()
+def correct(tmp_path: Path, run_stages: RunStages):
+    """Return a function that runs all stages with so many frames a clip and says how many test clips it gets right."""
 
     def run(clip_frames: int, epochs: int) -> tuple[int, int]:
         changes = {"frames": {"clip_frames": clip_frames, "size_px": 48}, "train": {"epochs": epochs}}
         make_params(ROOT / "recipes/demo.yaml", tmp_path / "params.yaml", SMALLER, changes)
-        for stage in (demo, ingest, skeletons, frames, mels, features, train, evaluate):
-            stage.main(Path("params.yaml"), debug=False)
-        scores = json.loads(Path("results/metrics.json").read_text(encoding="utf-8"))["test"]["action"]
+        run_stages(tmp_path, store=tmp_path / "store")
+        scores = json.loads((tmp_path / "results/metrics.json").read_text(encoding="utf-8"))["test"]["action"]
         return round(scores["top1"] * scores["num_clips"]), scores["num_clips"]
 
-    yield run
-    torch.set_num_threads(threads)
+    return run
 
 
 def test_the_demo_cannot_be_learned_from_single_frames(correct) -> None:
