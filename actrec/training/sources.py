@@ -159,16 +159,17 @@ class _Request:
     epoch: int
 
 
-class Batches(Dataset):
+class Batches:
     """Makes the batches of a plan, ahead of time in other processes where that pays.
 
-    One loader serves all epochs: what a batch is stands in the request, not in the state of a worker.
+    One loader serves all epochs: what a batch is stands in the request, not in the state of a worker. The loader does
+    not know this object: where the two hold each other, Python closes its queues before it tells its processes to
+    end, and waits five seconds for each.
     """
 
     def __init__(self, source: Source) -> None:
-        self._source = source
-        self._plan: list[_Request] = []
-        self._loader = _loader(self) if source.is_slow else None
+        self._source, self._plan, self._maker = source, _Plan(), _Maker(source)
+        self._loader = _loader(self._maker, self._plan) if source.is_slow else None
 
     def training(self, order: np.ndarray, *, batch_size: int, epoch: int, first: int = 0) -> Iterator[Batch]:
         """Yield random views in `order`, from batch number `first` on; the last batch may be smaller."""
@@ -181,11 +182,18 @@ class Batches(Dataset):
         chunks = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
         return self._run([_Request("plain", chunk, 0) for chunk in chunks])
 
-    def _run(self, plan: list[_Request]) -> Iterator[Batch]:
+    def _run(self, requests: list[_Request]) -> Iterator[Batch]:
         if self._loader is None:  # and not whether it is true, for its length is that of a plan
-            return (self[request] for request in plan)
-        self._plan = plan
+            return (self._maker[request] for request in requests)
+        self._plan.requests = requests
         return iter(self._loader)
+
+
+class _Maker(Dataset):
+    """Makes one batch."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
 
     def __getitem__(self, request: _Request) -> Batch:
         if request.kind == "training":
@@ -193,29 +201,29 @@ class Batches(Dataset):
         return self._source.plain_batch(request.rows)
 
 
-def _loader(batches: Batches) -> DataLoader:
+class _Plan:
+    """What the loader asks for next."""
+
+    def __init__(self) -> None:
+        self.requests: list[_Request] = []
+
+    def __iter__(self) -> Iterator[_Request]:
+        return iter(self.requests)
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+
+def _loader(maker: _Maker, plan: _Plan) -> DataLoader:
     workers = _loader_workers()
     return DataLoader(
-        batches,
+        maker,
         batch_size=None,
-        sampler=_Plan(batches),
+        sampler=plan,
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
-
-
-class _Plan:
-    """What the loader asks for next: the current plan of its `Batches`."""
-
-    def __init__(self, batches: Batches) -> None:
-        self._batches = batches
-
-    def __iter__(self) -> Iterator[_Request]:
-        return iter(self._batches._plan)
-
-    def __len__(self) -> int:
-        return len(self._batches._plan)
 
 
 def _loader_workers() -> int:

@@ -1,7 +1,9 @@
+import gc
 import os
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from tiny_runs import (
@@ -179,6 +181,21 @@ def test_slow_batches_are_made_in_as_many_processes_as_asked_for(monkeypatch, is
     for epoch in (0, 1):
         made_by = {b["process"].item() for b in batches.training(np.arange(6), batch_size=1, epoch=epoch)}
         assert len(made_by - {os.getpid()}) == expected and (os.getpid() in made_by) == (expected == 0)
+
+
+def test_its_processes_end_with_it(monkeypatch):
+    """At once, and not when Python next looks for what holds itself in a circle."""
+    monkeypatch.setenv("ACTREC_LOADER_WORKERS", "2")
+    source: Any = Signed(is_slow=True)
+    gc.disable()
+    try:
+        batches = Batches(source)
+        workers = {b["process"].item() for b in batches.training(np.arange(6), batch_size=1, epoch=0)}
+        assert len(workers) == 2 and all(map(psutil.pid_exists, workers))
+        del batches
+        assert not any(map(psutil.pid_exists, workers))
+    finally:
+        gc.enable()
 
 
 def test_plain_batches_are_all_clips_in_order(live, tmp_path):
