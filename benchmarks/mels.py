@@ -19,7 +19,7 @@ _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def measure(*, quick: bool) -> list[Row]:
-    rounds, repeats = (1, 1) if quick else (3, 50)
+    rounds, repeats = (1, 1) if quick else (5, 50)
     kinds = sounds.KINDS
     if shutil.which("ffmpeg") is None:
         say("mels: no ffmpeg program here, without which librosa cannot read videos: that row is left out")
