@@ -1,7 +1,10 @@
 """Helpers that tests of several packages share."""
 
+import shlex
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +102,23 @@ def without_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let stages do the work of `run_each` in this process: to start others takes longer than most tests' items."""
     for module in ("tree", "skeletons"):
         monkeypatch.setattr(f"actrec.store.{module}.run_each", _run_here)
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[str], tuple[Any, str]]:
+    """Return a function that runs a line as a shell would, in this process: exit code and standard error."""
+    from actrec import cli, console
+
+    monkeypatch.setattr(console, "_debug", False)
+    monkeypatch.setenv("COLUMNS", "200")  # so that no message is broken
+    monkeypatch.setattr("typer.rich_utils.FORCE_TERMINAL", False)  # no colours, also where a CI asks for them
+
+    def run(line: str) -> tuple[Any, str]:
+        program, *arguments = shlex.split(line)
+        stage = import_module(arguments[1]) if program == "python" else None
+        monkeypatch.setattr(sys, "argv", [program, *(arguments[2:] if stage else arguments)])
+        with pytest.raises(SystemExit) as caught:
+            console.run(stage.main) if stage else cli.main()
+        return caught.value.code, capsys.readouterr().err
+
+    return run

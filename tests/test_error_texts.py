@@ -1,16 +1,12 @@
 """The dozen mistakes that users make: each is made for real, and told with what, where, expected, got and a remedy."""
 
 import pickle
-import shlex
-import sys
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from actrec import cli, console
 from actrec.data import quarantine
 from actrec.errors import UserError
 from actrec.store.features import CachedFeatures, write_features
@@ -23,6 +19,9 @@ POSE |= {"heatmaps": {"of": "joints", "sigma_px": 0.6}, "weights": {"kind": "non
 POSE |= {"input_frames": 4, "input_px": 16}
 
 
+pytestmark = pytest.mark.usefixtures("project")
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Be in an empty folder, with a store of its own."""
@@ -30,22 +29,6 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setenv("ACTREC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ACTREC_WORKERS", "1")
     return tmp_path
-
-
-@pytest.fixture
-def typed(project, monkeypatch, capsys):
-    """Return a function that runs a line as a shell would, in this process: exit code and standard error."""
-    monkeypatch.setattr(console, "_debug", False)
-
-    def typed(line):
-        program, *arguments = shlex.split(line)
-        stage = import_module(arguments[1]) if program == "python" else None
-        monkeypatch.setattr(sys, "argv", [program, *(arguments[2:] if stage else arguments)])
-        with pytest.raises(SystemExit) as caught:
-            console.run(stage.main) if stage else cli.main()
-        return caught.value.code, capsys.readouterr().err
-
-    return typed
 
 
 def write_params(recipe="demo", **changes):

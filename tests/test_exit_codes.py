@@ -9,13 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 import typer
 
-from actrec import cli, console
 from actrec.cli import app
 from actrec.errors import UserError
 from tools.deps import STAGES
@@ -38,6 +36,9 @@ CANNOT_FAIL = {"schema"}
 FIRST_LINES = ["actrec schema", "python -m pipeline.mels"]
 
 
+pytestmark = pytest.mark.usefixtures("project")
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Be in a folder that has recipes, and a store of its own."""
@@ -45,24 +46,6 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ACTREC_CACHE", str(tmp_path / "cache"))
     return tmp_path
-
-
-@pytest.fixture
-def typed(project, monkeypatch, capsys):
-    """Return a function that runs a line as a shell would, in this process: exit code and standard error."""
-    monkeypatch.setattr(console, "_debug", False)
-    monkeypatch.setenv("COLUMNS", "200")  # so that no message is broken
-    monkeypatch.setattr("typer.rich_utils.FORCE_TERMINAL", False)  # no colours, also where a CI asks for them
-
-    def typed(line):
-        program, *arguments = shlex.split(line)
-        stage = import_module(arguments[1]) if program == "python" else None
-        monkeypatch.setattr(sys, "argv", [program, *(arguments[2:] if stage else arguments)])
-        with pytest.raises(SystemExit) as caught:
-            console.run(stage.main) if stage else cli.main()
-        return caught.value.code, capsys.readouterr().err
-
-    return typed
 
 
 def fails(error):

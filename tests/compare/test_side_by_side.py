@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -209,7 +208,6 @@ def test_outside_of_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "there is no commit here" in refused()
 
 
-@pytest.mark.skipif(not shutil.which("dvc"), reason="dvc is not on PATH")
 def test_nothing_is_changed(commit: Experiments) -> None:
     commit("one", metrics(0.6))
     before = git("for-each-ref"), git("status", "--short")
