@@ -1,4 +1,4 @@
-"""The frames stage against a bare loop around decord, and two workers against one.
+"""The frames stage against bare loops around decord, PyAV and torchcodec, and two workers against one.
 
 Both are timed from when everything is imported; the stage's own time has reading params and manifest, hashing each
 file, starting workers, writing to the store, linking and the index. The loop writes its files where they shall be.
@@ -6,9 +6,12 @@ file, starting workers, writing to the store, linking and the index. The loop wr
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
+from actrec.console import say
 from benchmarks import clips, project
+from benchmarks.decode_loop import READERS
 from benchmarks.processes import python
 from benchmarks.table import Row
 from benchmarks.turns import take_turns
@@ -40,18 +43,37 @@ def _compare(folder: Path, sources: list[Path], num_clips: int, rounds: int, nam
         settings = {"ACTREC_CACHE": str(store), "ACTREC_WORKERS": str(workers)}
         return float(python("-m", "benchmarks.timed_frames", folder=folder, environment=settings).output)
 
-    def loop() -> float:
+    def loop(decoder: str) -> float:
         out = folder / "loop"
         shutil.rmtree(out, ignore_errors=True)
-        settings = (str(project.DATA), str(out), str(_CLIP_FRAMES), str(_SIZE_PX))
-        return float(python("-m", "benchmarks.decord_loop", *settings, folder=folder).output)
+        settings = (decoder, str(project.DATA), str(out), str(_CLIP_FRAMES), str(_SIZE_PX))
+        return float(python("-m", "benchmarks.decode_loop", *settings, folder=folder).output)
 
-    turns = take_turns(rounds, one=lambda: stage(1), loop=loop, two=lambda: stage(2))
-    ms = {side: f"{turns.median(side) / num_clips * 1e3:.0f} ms a clip" for side in ("one", "loop", "two")}
+    decoders = [name for name in READERS if name != "torchcodec" or _has_torchcodec(sources[0])]
+    loops = {name: partial(loop, name) for name in decoders}
+    turns = take_turns(rounds, one=lambda: stage(1), two=lambda: stage(2), **loops)
+    ms = {side: f"{turns.median(side) / num_clips * 1e3:.0f} ms a clip" for side in turns.values}
     what = f"340x256, 10 s, {name}"
     return [
-        Row(
-            f"frames, 1 worker / decord loop ({what})", ms["one"], ms["loop"], turns.ratio("one", "loop"), at_most=1.15
+        *(
+            Row(
+                f"frames, 1 worker / {decoder} loop ({what})",
+                ms["one"],
+                ms[decoder],
+                turns.ratio("one", decoder),
+                at_most=1.15 if decoder == "decord" else None,
+            )
+            for decoder in loops
         ),
         Row(f"frames, 1 worker / 2 workers ({what})", ms["two"], ms["one"], turns.ratio("one", "two"), at_least=1.7),
     ]
+
+
+def _has_torchcodec(source: Path) -> bool:
+    """Tell whether it is here, with FFmpeg's libraries, which it looks for when it is first used."""
+    try:
+        READERS["torchcodec"]()(source, 1)
+    except (ImportError, RuntimeError) as error:
+        say(f"frames_speed: no torchcodec here ({str(error).splitlines()[0]}): its rows are left out")
+        return False
+    return True
