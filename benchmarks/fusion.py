@@ -68,8 +68,9 @@ def _wildlife() -> Params:
 
 
 def _x_shift() -> Params:
-    """Return rgbpose-demo with the streams of X-ShiftNet and EPAM's attention."""
+    """Return rgbpose-demo with the streams of X-ShiftNet and EPAM's attention, which want more epochs."""
     params = _recipe("rgbpose-demo")
+    params["train"]["epochs"] = 120
     backbones = params["model"]["backbones"]
     for modality, blocks, widths in (("rgb", [1, 1, 1, 1], [16, 16, 32, 32]), ("pose", [1, 1, 1], [16, 16, 32])):
         kept = {name: value for name, value in backbones[modality].items() if name not in ("width", "temporal_stride")}

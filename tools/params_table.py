@@ -2,12 +2,10 @@
 
 `python -m tools.params_table > docs/params.md`.
 
-What may stand in params.yaml is said by the models of actrec/params/, in what their docstrings and comments say, and by
-the comments of the recipes; what runs again, by dvc.yaml.
+What may stand in params.yaml, and what it means, is said by the JSON schema of the models of actrec/params/; what runs
+again, by dvc.yaml.
 """
 
-import ast
-import inspect
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,15 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
 
 from actrec.params.schema import Params
-from actrec.params.section import Section
 from pipeline import paths
 from tools.deps import STAGES
 
 REPO = Path(__file__).resolve().parents[1]
 _SCHEMA = Params.model_json_schema()
+_DEFINED = _SCHEMA["$defs"]
 # Of keys that the user chooses, such as the names of heads.
 _ANY = "<name>"
 _BOUNDS = {
@@ -36,12 +33,10 @@ _BOUNDS = {
     "exclusiveMaximum": "<",
     "multipleOf": "multiple of",
 }
-# A comment that says no more than which values there are.
-_CHOICES = re.compile(r"# \w+( \| \w+)+")
 _HEAD = """# What each setting may be, and what it runs again
 
-Made by `python -m tools.params_table > docs/params.md`, from `actrec/params/`, the recipes' comments and `dvc.yaml`; a
-test holds it up to date.
+Made by `python -m tools.params_table > docs/params.md`, from `actrec/params/` and `dvc.yaml`; a test holds it up to
+date.
 
 A change of a setting runs the stages again that name it in `dvc.yaml`; then those which read what these have written,
 and only if that is no longer the same. (`ingest` reads what `demo` draws where `data.root` is
@@ -66,7 +61,7 @@ class Setting:
 def settings() -> list[Setting]:
     """Return every setting that may stand in params.yaml, in the order of the models."""
     found: dict[tuple[str, str, str], tuple[str, ...]] = {}
-    for setting in _settings_of(_SCHEMA, "", (), "Params"):
+    for setting in _settings_of(_SCHEMA, "", ()):
         same = (setting.key, setting.values, setting.words)
         found[same] = tuple(dict.fromkeys(found.get(same, ()) + setting.kinds))
     choices = {key.removesuffix(".kind"): values for key, values, _ in found if key.endswith(".kind")}
@@ -108,34 +103,44 @@ def _made_by(stage: Mapping[str, Any]) -> set[str]:
 # --- what may stand there -----------------------------------------------------------------------------------------
 
 
-def _settings_of(node: Mapping[str, Any], key: str, kinds: tuple[str, ...], owner: str) -> Iterator[Setting]:
-    """Yield the settings below a node of the JSON schema; `owner` is the model that it stands in."""
+def _settings_of(node: Mapping[str, Any], key: str, kinds: tuple[str, ...]) -> Iterator[Setting]:
+    """Yield the settings below a node of the JSON schema, and before them that of the node itself."""
     variants = _variants(node)
     if variants:
-        field = key.rpartition(".")[2]
-        if plain := [choice for choice in node.get("anyOf", [node]) if not _variants(choice)]:
-            words = _words(owner, field, key)
-            other = "left out" if "default" in node else _values({"anyOf": plain})
-            yield Setting(key, kinds, f"{other}, or the settings below", words)
-        if tags := _tags(node):
-            yield Setting(f"{key}.kind", kinds, _listed(tags), _about_kinds(variants))
+        yield from _section_of(node, key, kinds, variants)
         for name, own in variants.items():
             own = () if len(variants) == 1 else own
             yield from _fields(name, key, tuple(f"{of}/{tag}" for of in kinds for tag in own) or own or kinds)
     elif "patternProperties" in node and any(_variants(part) for part in node["patternProperties"].values()):
         (part,) = node["patternProperties"].values()
-        yield from _settings_of(part, f"{key}.{_ANY}", kinds, owner)
+        yield Setting(key, kinds, "{name: the settings below}", _words(node))
+        yield from _settings_of(part, f"{key}.{_ANY}", kinds)
     elif "properties" in node:
         for name, part in node["properties"].items():
-            yield from _settings_of(part, f"{key}.{name}".lstrip("."), kinds, owner)
+            yield from _settings_of(part, f"{key}.{name}".lstrip("."), kinds)
     else:
-        yield Setting(key, kinds, _values(node), _words(owner, key.rpartition(".")[2], key))
+        yield Setting(key, kinds, _values(node), _words(node))
+
+
+def _section_of(
+    node: Mapping[str, Any], key: str, kinds: tuple[str, ...], variants: Mapping[str, tuple[str, ...]]
+) -> Iterator[Setting]:
+    """Yield what is said of a section itself, and of its `kind`; one at the top has a heading instead."""
+    words, tags = _words(node), _tags(node)
+    if plain := [choice for choice in node.get("anyOf", [node]) if not _variants(choice)]:
+        other = "left out" if "default" in node else _values({"anyOf": plain})
+        yield Setting(key, kinds, f"{other}, or the settings below", words)
+        words = ""
+    elif not tags and "." in key:
+        yield Setting(key, kinds, "the settings below", words)
+    if tags:
+        yield Setting(f"{key}.kind", kinds, _listed(tags), _about_kinds(words, variants))
 
 
 def _fields(model: str, key: str, kinds: tuple[str, ...]) -> Iterator[Setting]:
-    for name, part in _SCHEMA["$defs"][model]["properties"].items():
+    for name, part in _DEFINED[model]["properties"].items():
         if name != "kind":
-            yield from _settings_of(part, f"{key}.{name}", kinds, model)
+            yield from _settings_of(part, f"{key}.{name}", kinds)
 
 
 def _variants(node: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -155,7 +160,7 @@ def _tags(node: Mapping[str, Any]) -> dict[str, str]:
     for choice in [node, *node.get("anyOf", [])]:
         mapping = choice.get("discriminator", {}).get("mapping", {})
         found |= {tag: _ref({"$ref": ref}) for tag, ref in mapping.items()}
-        if (name := _ref(choice)) and (kind := _SCHEMA["$defs"][name]["properties"].get("kind")):
+        if (name := _ref(choice)) and (kind := _DEFINED[name]["properties"].get("kind")):
             found |= dict.fromkeys([kind["const"]] if "const" in kind else kind["enum"], name)
     return found
 
@@ -197,70 +202,25 @@ def _listed(values: Iterable[Any]) -> str:
 # --- what it says -------------------------------------------------------------------------------------------------
 
 
-@cache
-def _models() -> dict[str, type[Section]]:
-    waiting, found = [Section], {}
-    while waiting:
-        model = waiting.pop()
-        found[model.__name__] = model
-        waiting += model.__subclasses__()
-    return found
+def _words(node: Mapping[str, Any]) -> str:
+    """Return what a field's own description says, else that of the section that it is; "" if it is a choice of some."""
+    described = {**_DEFINED[_ref(node)], **node} if _ref(node) else node
+    return " ".join(described.get("description", "").split())
 
 
-def _about_kinds(variants: Mapping[str, Sequence[str]]) -> str:
-    """Return the first line of each model's docstring, behind the kinds that it is of."""
-    lines = {name: (inspect.getdoc(_models()[name]) or "").partition("\n")[0] for name in variants}
+def _about_kinds(words: str, variants: Mapping[str, Sequence[str]]) -> str:
+    """Return what a choice is about, and then each kind; of a section with kinds of its own, what it says of these.
+
+    Args:
+        words: On the choice; "" if they stand elsewhere.
+        variants: {model: its kinds}.
+    """
     if len(variants) == 1:
-        return " ".join(lines.values())
-    return " ".join(f"{', '.join(f'`{tag}`' for tag in tags)}: {lines[name]}" for name, tags in variants.items())
-
-
-def _words(model: str, field: str, key: str) -> str:
-    """Return what the models say of a field, in a comment above it or in the docstring, else what the recipes say."""
-    owner = next(m for m in _models()[model].__mro__ if field in inspect.get_annotations(m))
-    said = [*_comments(owner).get(field, []), *_sentences(_models()[model], field)]
-    return " ".join(said) or _in_recipes().get(key.replace(f".{_ANY}", ""), "")
-
-
-@cache
-def _comments(model: type[Section]) -> dict[str, list[str]]:
-    """Return {field: the lines of comment above it}."""
-    source = inspect.getsource(model).splitlines()
-    (node,) = ast.parse("\n".join(source)).body
-    assert isinstance(node, ast.ClassDef)
-    found: dict[str, list[str]] = {}
-    for field in (part for part in node.body if isinstance(part, ast.AnnAssign)):
-        above = source[: field.lineno - 1]
-        first = next((i for i in range(len(above), 0, -1) if not above[i - 1].strip().startswith("#")), 0)
-        assert isinstance(field.target, ast.Name)
-        found[field.target.id] = [line.strip().removeprefix("# ") for line in above[first:]]
-    return found
-
-
-def _sentences(model: type[Section], field: str) -> list[str]:
-    """Return the sentences of a docstring that name a field between backticks."""
-    text = " ".join((inspect.getdoc(model) or "").split())
-    return [sentence for sentence in re.split(r"(?<=[.:])\s+(?=[A-Z`])", text) if f"`{field}`" in sentence]
-
-
-@cache
-def _in_recipes() -> dict[str, str]:
-    """Return {key: what stands behind it as a comment in the first recipe that has it}, the demo before all others."""
-    found: dict[str, str] = {}
-    for recipe in sorted((REPO / "recipes").glob("*.yaml"), key=lambda path: (path.stem != "demo", path.stem)):
-        for key, comment in _commented(YAML().load(recipe.read_text(encoding="utf-8")), ""):
-            found.setdefault(key, comment)
-    return found
-
-
-def _commented(section: CommentedMap, parent: str) -> Iterator[tuple[str, str]]:
-    for name, value in section.items():
-        key = f"{parent}.{name}".lstrip(".")
-        tokens = section.ca.items.get(name, [None, None, None])
-        comment = tokens[2].value.partition("\n")[0] if tokens[2] else ""
-        yield key, "" if _CHOICES.fullmatch(comment) else comment.removeprefix("# ").strip()
-        if isinstance(value, CommentedMap):
-            yield from _commented(value, key)
+        (own,) = (_DEFINED[name] for name in variants)
+        return words or _words(own["properties"]["kind"]) or _words(own)
+    kinds = {name: ", ".join(f"`{tag}`" for tag in tags) for name, tags in variants.items()}
+    lines = [f"{tags}: {_DEFINED[name]['description'].splitlines()[0]}" for name, tags in kinds.items()]
+    return " ".join([words, *lines]).strip()
 
 
 # --- the document -------------------------------------------------------------------------------------------------
@@ -279,8 +239,8 @@ def render() -> str:
 
 
 def _about(section: str) -> str:
-    model = _ref(_SCHEMA["properties"][section])
-    return f"{inspect.getdoc(_models()[model])}\n\n" if model else ""
+    node = _SCHEMA["properties"][section]
+    return f"{_words(node)}\n\n" if _ref(node) else ""
 
 
 def _runs(declared: Sequence[str], then: Sequence[str]) -> str:

@@ -4,207 +4,25 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from actrec.params.readers import CsvReader, NtuReader, Reader
 from actrec.params.section import Count, Frac, Name, Positive, PositiveFloat, Section
-
-
-class SplitNames(Section):
-    """The name that each split has in the files; null where there is none. Where val has none, train gives some."""
-
-    train: str
-    val: str | None
-    test: str | None
-
-
-class FolderReader(Section):
-    """A folder per class: `<root>/<class>/…` or, with `splits`, the folder of each split, and classes inside.
-
-    The same folder may stand for val and for nothing else: `{train: train, val: test, test: null}` chooses the epoch on
-    the folder test, as some publications do.
-    """
-
-    kind: Literal["folder"]
-    head: Name
-    splits: SplitNames | None
-    # A regular expression with one group, searched in the path below the root: who or where was filmed.
-    group_regex: str | None
-
-
-class TinyImageNetReader(Section):
-    """Tiny ImageNet: train/<wnid>/images/*, and val/images/* with val/val_annotations.txt; its test has no labels.
-
-    `held_out`: the split that the folder val becomes. With test, val is taken out of train by data.split. `names`: wnid
-    (n01443537), or the first of the words that words.txt has for it.
-    """
-
-    kind: Literal["tiny_imagenet"]
-    head: Name
-    held_out: Literal["val", "test"]
-    names: Literal["wnid", "words"]
-
-
-class SplitFiles(Section):
-    """The file of each split; null where there is none."""
-
-    train: str
-    val: str | None
-    test: str | None
-
-
-class PeopleColumns(Section):
-    """Rows are about certain people of a picture: the columns of a box each, such as those of a pair, A then B.
-
-    `boxes`: four columns a person, x, y, width, height in pixels; with `corners` left, top, right, bottom. `ids`: a
-    column a person with who it is; null: rows are told apart by their boxes. `persons`: the column with how many are in
-    the picture; null: those whom any row of that picture is about. `wraps`: pictures are panoramas all round.
-    """
-
-    boxes: Annotated[list[Annotated[list[str], Field(min_length=4, max_length=4)]], Field(min_length=2, max_length=2)]
-    corners: bool
-    ids: Annotated[list[str], Field(min_length=2, max_length=2)] | None
-    persons: str | None
-    wraps: bool
-
-
-class CsvReader(Section):
-    """A table with a row a clip, or one a split; each setting names the column to read, null where there is none.
-
-    Where there is no column of groups or samples, `group_regex` and `sample_regex` may find them in the path: what all
-    groups of the expression match, joined by "_". `multi_label`: the heads whose cells name several classes, and by
-    what these are parted.
-    """
-
-    kind: Literal["csv"]
-    file: str | SplitFiles
-    path: str
-    heads: Annotated[dict[Name, str], Field(min_length=1)]
-    multi_label: dict[Name, Annotated[str, Field(min_length=1)]]
-    id: str | None
-    split: str | None
-    group: str | None
-    group_regex: str | None
-    # Clips of one sample are judged as one: their probabilities are averaged.
-    sample: str | None
-    sample_regex: str | None
-    start_s: str | None
-    end_s: str | None
-    # A clip is a pair of people; a pair in a video is what is to be seen of it at start_s.
-    people: PeopleColumns | None
-
-    @model_validator(mode="after")
-    def _one_source_each(self) -> Self:
-        for name, column, regex in (
-            ("group", self.group, self.group_regex),
-            ("sample", self.sample, self.sample_regex),
-        ):
-            if column is not None and regex is not None:
-                raise ValueError(f"{name} and {name}_regex are both set: give one, and null for the other")
-        if self.split is not None and isinstance(self.file, SplitFiles):
-            raise ValueError("file names a table for each split, so there is no column of splits: set split: null")
-        return self
-
-
-class ListReader(Section):
-    """Kinetics / mmaction2 lists: a line a clip, `path label_number`; `class_names` holds one name a line."""
-
-    kind: Literal["list"]
-    head: Name
-    files: SplitFiles
-    media: str
-    # A file below the root, or ntu60, ntu120, ma52: the names that come with the package.
-    class_names: str | None
-
-
-class KeepAll(Section):
-    """Samples without a skeleton are clips like others."""
-
-    kind: Literal["keep"]
-
-
-class WithoutPublished(Section):
-    """The samples that the authors list as having no skeleton (302 of NTU60, 535 of NTU120) are left out."""
-
-    kind: Literal["published"]
-
-
-class WithoutListed(Section):
-    """The samples that a file below the root names, one a line, are left out."""
-
-    kind: Literal["list"]
-    file: str
-
-
-class WithoutSkeleton(Section):
-    """The samples of which data.skeletons has nothing are left out."""
-
-    kind: Literal["skeletons"]
-
-
-Missing = Annotated[KeepAll | WithoutPublished | WithoutListed | WithoutSkeleton, Field(discriminator="kind")]
-
-
-class NtuReader(Section):
-    """NTU RGB+D: files named SsssCcccPpppRrrrAaaa, as `<name>_rgb.avi`, in any folder below `media`.
-
-    `held_out` says which split the half that the protocol evaluates on becomes. With test, val is taken out of train in
-    whole subjects, by data.split.
-    """
-
-    kind: Literal["ntu"]
-    head: Name
-    dataset: Literal["ntu60", "ntu120"]
-    protocol: Literal["xsub", "xview", "xset"]
-    held_out: Literal["val", "test"]
-    media: str
-    missing: Missing
-
-    @model_validator(mode="after")
-    def _protocol_is_published(self) -> Self:
-        published = {"ntu60": ("xsub", "xview"), "ntu120": ("xsub", "xset")}[self.dataset]
-        if self.protocol not in published:
-            raise ValueError(f"protocol is {self.protocol}; {self.dataset} has {' and '.join(published)}")
-        return self
-
-
-class JrdbReader(Section):
-    """JRDB's stitched panoramas with the interactions of JRDB-Social: a pair of people a row, a group a scene.
-
-    `classes`: relations and the class that each becomes; others are left out. `frame_interval`: every so many pictures
-    of a scene. `several`: of pairs with several of these, skip them or take the first of `classes`.
-    """
-
-    kind: Literal["jrdb"]
-    head: Name
-    images: str
-    labels: str
-    classes: Annotated[dict[str, str], Field(min_length=1)]
-    frame_interval: Positive
-    several: Literal["skip", "first"]
-
-
-class SkeletonReader(Section):
-    """Names, labels and splits out of the pickle that data.skeletons names; `splits` null: data.split chooses them."""
-
-    kind: Literal["skeletons"]
-    head: Name
-    splits: SplitNames | None
-    # A file below the root, or ntu60, ntu120, ma52; null: numbers are names.
-    class_names: str | None
-    # Searched in the clip's name: who or where was filmed.
-    group_regex: str | None
-
-
-Reader = Annotated[
-    FolderReader | CsvReader | ListReader | NtuReader | TinyImageNetReader | JrdbReader | SkeletonReader,
-    Field(discriminator="kind"),
-]
 
 
 class SkeletonFiles(Section):
     """Where the skeletons are: a file below the root, or a folder of them. A clip's is the one of its name."""
 
-    kind: Literal["pyskl", "ntu_text", "ntu_text_2d", "npz", "csv", "coco_json"]
-    path: str
-    layout: Literal["coco17", "ntu25", "ma52_28", "utkinect20"]
+    kind: Literal["pyskl", "ntu_text", "ntu_text_2d", "npz", "csv", "coco_json"] = Field(
+        description="What the files are. pyskl: a pickle of pyskl or mmaction2. ntu_text: NTU RGB+D's .skeleton text, "
+        "of which joints in space are taken; ntu_text_2d: of which their places in the colour picture are. npz: numpy "
+        "arrays, <name>/keypoint. csv: a row a joint. coco_json: COCO's keypoints, a picture a frame."
+    )
+    path: str = Field(
+        description="A file below the root, or a folder with files of this kind, in it or in folders of it."
+    )
+    layout: Literal["coco17", "ntu25", "ma52_28", "utkinect20"] = Field(
+        description="Which joints there are, in which order. coco17: COCO's. ntu25: those of NTU RGB+D, a Kinect v2. "
+        "ma52_28: OpenPose's 18 and five of each hand, as MA-52 has them. utkinect20: those of a Kinect v1."
+    )
 
     @model_validator(mode="after")
     def _text_has_its_own_layout(self) -> Self:
@@ -214,23 +32,28 @@ class SkeletonFiles(Section):
 
 
 class Coarse(Section):
-    """A head more: what the classes of the head `of` are kinds of, by a table with the columns fine and coarse.
+    """A head more: what the classes of another head are kinds of."""
 
-    `map` is ntu60_semantic, ntu60_by_8 or ma52, which come with the package, or a file below the root.
-    """
-
-    of: Name
-    head: Name
-    map: str
+    of: Name = Field(description="The head of the fine classes, which data.reader labels.")
+    head: Name = Field(description="What the new head is called, in model.heads too.")
+    map: str = Field(
+        description="The table with the columns fine and coarse: ntu60_semantic, ntu60_by_8 or ma52, which come with "
+        "the package, or a CSV file below the root."
+    )
 
 
 class Split(Section):
     """How clips without a given split are shared out: whole groups, classes kept in proportion."""
 
-    train_frac: Annotated[float, Field(gt=0, le=1)]
-    val_frac: Frac
-    test_frac: Frac
-    seed: Count
+    train_frac: Annotated[float, Field(gt=0, le=1, description="The share of train; the three sum to 1.")]
+    val_frac: Frac = Field(
+        description="The share of val. Where all clips have a split and none is val, it is taken out of train instead: "
+        "val_frac / (train_frac + val_frac) of that."
+    )
+    test_frac: Frac = Field(description="The share of test; 0: there need not be any.")
+    seed: Count = Field(
+        description="Orders groups of equal size before they are dealt out: another seed, another split."
+    )
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:
@@ -243,16 +66,34 @@ class Split(Section):
 class Data(Section):
     """Where clips and labels come from."""
 
-    name: Name
-    root: Annotated[str, Field(min_length=1)]
-    # What each clip must have; an image is a clip of one frame. Sound may also be in a file of the same name beside a
-    # video; of skeletons alone the reader gives names that data.skeletons has.
-    media: Literal["video", "image", "sound", "skeleton"]
+    name: Name = Field(
+        description="What the data set is called: what stages make of it goes to data/interim/<name>/ and "
+        "data/processed/<name>/."
+    )
+    root: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="The folder with the data, absolute or relative to the project; all files that `data` names "
+            "are below it. The stage demo draws its own to data/raw/demo.",
+        ),
+    ]
+    media: Literal["video", "image", "sound", "skeleton"] = Field(
+        description="What each clip must have. video: a video. image: a picture, which is a clip of one frame. sound: "
+        "a sound file, or a video whose sound is in itself or in a file of the same name beside it. skeleton: a "
+        "skeleton and no file of its own; the reader gives names that data.skeletons has."
+    )
     reader: Reader
-    skeletons: SkeletonFiles | None
-    coarse: Coarse | None
+    skeletons: SkeletonFiles | None = Field(
+        description="Where the joints of people are: a file, or a folder of files. A clip's skeleton is the one of its "
+        "name. null: there are none."
+    )
+    coarse: Coarse | None = Field(description="A head more: what the classes of another head are kinds of; null: none.")
     split: Split
-    max_bad_frac: Frac
+    max_bad_frac: Frac = Field(
+        description="The largest share of clips, or of their sound tracks or skeletons, that a stage may find "
+        "unusable: with more it stops and lists them."
+    )
 
     @property
     def shows_pairs(self) -> bool:
@@ -308,13 +149,29 @@ class Data(Section):
 
 
 class Demo(Section):
-    """The data set that the first stage makes."""
+    """The synthetic data set that the first stage draws."""
 
-    enabled: bool
-    # What figures do: walk with turning arms, perhaps carry something meanwhile; stills are pictures, not videos.
-    scene: Literal["solo", "carrying", "stills", "pairs"]
-    subjects: Annotated[int, Field(ge=3)]
-    takes: Positive
-    clip_s: PositiveFloat
-    size_px: Annotated[int, Field(ge=32, multiple_of=2)]
-    seed: Count
+    enabled: bool = Field(description="Draw it to data/raw/demo; false: the data are your own.")
+    scene: Literal["solo", "carrying", "stills", "pairs"] = Field(
+        description="solo: videos of a figure that walks with turning arms. carrying: it carries something meanwhile. "
+        "stills: pictures of a figure that holds something up. pairs: panoramas of figures that walk, stand or sit "
+        "together."
+    )
+    subjects: Annotated[
+        int, Field(ge=3, description="Different figures, of pairs different places: at least one for each split.")
+    ]
+    takes: Positive = Field(
+        description="Clips, of stills pictures, of each figure and class; of pairs pictures of each place."
+    )
+    clip_s: PositiveFloat = Field(
+        description="Length of a clip in seconds, at least 0.5. Pictures, of stills and pairs, do not look at it."
+    )
+    size_px: Annotated[
+        int,
+        Field(
+            ge=32,
+            multiple_of=2,
+            description="Side of the square picture in pixels; of pairs its height, half its width.",
+        ),
+    ]
+    seed: Count = Field(description="Decides what figures look like and how they move: another seed, other clips.")

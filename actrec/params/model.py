@@ -7,17 +7,22 @@ from pydantic import Field
 from actrec.outputs import fused_output, stream_output
 from actrec.params.backbones import Backbones
 from actrec.params.neck import LateNeck, Neck
-from actrec.params.section import Name, NonNegative, Positive, PositiveFloat, Section
+from actrec.params.section import Dropout, Name, NonNegative, Positive, PositiveFloat, Section
 
-# Of neck late it may be a number a modality.
-LossWeight = NonNegative | dict[str, NonNegative]
+LossWeight = Annotated[
+    NonNegative | dict[str, NonNegative],
+    Field(
+        description="Weight of this head in the loss; with neck late perhaps one for each modality, such as {rgb: 1, "
+        "pose: 1.5}."
+    ),
+]
 
 
 class LinearHead(Section):
     """Dropout and one linear layer."""
 
     kind: Literal["linear"]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Dropout
     loss_weight: LossWeight
 
 
@@ -25,21 +30,25 @@ class MlpHead(Section):
     """Dropout - linear - ReLU - dropout - linear."""
 
     kind: Literal["mlp"]
-    hidden: Positive
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    hidden: Positive = Field(description="Width of its hidden layer.")
+    dropout: Dropout
     loss_weight: LossWeight
 
 
 class SvmHead(Section):
-    """A linear support vector machine, one class against the rest, on standardised cached features.
-
-    It is fitted at once, for each of `c` (C of scikit-learn's LinearSVC); the best on val by train.select_on is kept.
-    Of `train`, class_weights counts as well, and nothing else.
-    """
+    """A linear support vector machine, one class against the rest, on standardised cached features: fitted at once."""
 
     kind: Literal["svm"]
-    c: Annotated[list[PositiveFloat], Field(min_length=1)]
-    loss_weight: LossWeight
+    c: Annotated[
+        list[PositiveFloat],
+        Field(
+            min_length=1,
+            description="Values of C that are tried (scikit-learn's LinearSVC): small ones leave a wide margin, large "
+            "ones few clips on the wrong side, and take longer. The best on val by train.select_on is kept; of train, "
+            "class_weights counts as well, and nothing else.",
+        ),
+    ]
+    loss_weight: LossWeight = Field(description="Not looked at: each svm is fitted by itself.")
 
 
 Head = Annotated[LinearHead | MlpHead | SvmHead, Field(discriminator="kind")]
@@ -49,8 +58,11 @@ class Model(Section):
     """Backbones, a neck, and a head for each label column."""
 
     backbones: Backbones
-    neck: Neck
-    heads: Annotated[dict[Name, Head], Field(min_length=1)]
+    neck: Neck = Field(description="What becomes of the backbones' tokens before the heads see them.")
+    heads: Annotated[
+        dict[Name, Head],
+        Field(min_length=1, description="{head: its settings}, of heads that data.reader or data.coarse labels."),
+    ]
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -4,7 +4,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from actrec.params.section import Count, Name, NonNegative, Positive, PositiveFloat, Section
+from actrec.params.section import (
+    AttentionHeads,
+    BelowOne,
+    Count,
+    Dropout,
+    Name,
+    NonNegative,
+    Positive,
+    PositiveFloat,
+    Section,
+)
 from actrec.params.weights import OwnWeights
 
 
@@ -21,17 +31,24 @@ class ConcatNeck(Section):
 
 
 class RelationNeck(Section):
-    """Two people's looks (rgb), how they stand (geometry), or both, to one vector.
-
-    `visual_dim`: of a person. `hidden`: widths of the layers after the fusion; a person is encoded in half of the
-    first, the geometry in a quarter. `fusion`: see `actrec.models.relation`.
-    """
+    """Two people's looks (rgb), how they stand (geometry), or both, to one vector."""
 
     kind: Literal["relation"]
-    visual_dim: Positive
-    hidden: Annotated[list[Positive], Field(min_length=1)]
-    fusion: Literal["concat", "bilinear", "add", "symmetric"]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    visual_dim: Positive = Field(description="Numbers that the token of each person is brought to first.")
+    hidden: Annotated[
+        list[Positive],
+        Field(
+            min_length=1,
+            description="Widths of the layers after the fusion. A person is encoded in half of the first, the geometry "
+            "in a quarter, so it must be divisible by 4.",
+        ),
+    ]
+    fusion: Literal["concat", "bilinear", "add", "symmetric"] = Field(
+        description="How two people become one. concat: side by side, A before B. bilinear: each number of one with "
+        "each of the other, 33.6 M parameters at the usual widths. add: their sum. symmetric: sum, difference and "
+        "product. Of add and symmetric the answer is the same for A and B swapped."
+    )
+    dropout: Dropout
 
     @model_validator(mode="after")
     def _quarters(self) -> Self:
@@ -41,18 +58,20 @@ class RelationNeck(Section):
 
 
 class MbtNeck(Section):
-    """Multimodal bottleneck transformer: a stream of tokens a modality, which meet in a few bottleneck tokens.
-
-    The streams are apart in the layers before `fusion_layer`.
-    """
+    """Multimodal bottleneck transformer: a stream of tokens a modality, which meet in a few bottleneck tokens."""
 
     kind: Literal["mbt"]
-    width: Positive
-    layers: Positive
-    attention_heads: Positive
-    bottleneck_tokens: Count
-    fusion_layer: Count
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    width: Positive = Field(description="Numbers that the tokens of all streams are brought to.")
+    layers: Positive = Field(description="Transformer layers of each stream.")
+    attention_heads: AttentionHeads
+    bottleneck_tokens: Count = Field(
+        description="Tokens in which the streams meet, published: 4; 0: they stay apart to the end."
+    )
+    fusion_layer: Count = Field(
+        description="The first layer with bottleneck tokens, counted from 0: the streams are apart before it. At most "
+        "layers - 2, for the layer after it is the first that reads what other streams have left there."
+    )
+    dropout: Dropout
 
     @model_validator(mode="after")
     def _streams_meet(self) -> Self:
@@ -73,18 +92,25 @@ class NoLaterals(Section):
 
 
 class RgbPoseLaterals(Section):
-    """RGBPoseConv3D: slow_only and pose_conv3d hand each other their maps after two stages.
-
-    `interaction`: with PCAN's attention of one stream to the other before. `rgb_drop` and `pose_drop`: how often, in
-    training, a step's maps are not handed to that stream.
-    """
+    """RGBPoseConv3D: slow_only and pose_conv3d hand each other their maps after two stages."""
 
     kind: Literal["rgbpose_conv3d"]
-    kernel: Literal[1, 3, 5, 7, 9]
-    interaction: bool
-    rgb_drop: Annotated[float, Field(ge=0, lt=1)]
-    pose_drop: Annotated[float, Field(ge=0, lt=1)]
-    weights: OwnWeights
+    kernel: Literal[1, 3, 5, 7, 9] = Field(
+        description="Steps in time that an exchange of maps sees; published checkpoints have 7."
+    )
+    interaction: bool = Field(
+        description="Whether each stream weighs its channels by attention to the other as well, as in PCAN."
+    )
+    rgb_drop: BelowOne = Field(
+        description="How often, in [0, 1), a training step goes without what the pictures are given of the skeletons."
+    )
+    pose_drop: BelowOne = Field(
+        description="How often, in [0, 1), a training step goes without what the skeletons are given of the pictures."
+    )
+    weights: OwnWeights = Field(
+        description="What the two streams and their exchange start from: a whole RGBPoseConv3D; or none, and the "
+        "streams keep what model.backbones gives them."
+    )
 
 
 class PoseGuided(Section):
@@ -102,35 +128,60 @@ class Pcan(Section):
     Each part can be switched off by itself: see `actrec.models.pcan`.
     """
 
-    fine: Name
-    coarse: Name
-    calibration: bool
-    calibration_weight: NonNegative
-    # Fine prediction wrong, coarse one wrong, both wrong.
-    false_negative_factors: Annotated[list[NonNegative], Field(min_length=3, max_length=3)]
-    diversity: bool
-    diversity_weight: NonNegative
-    tree: bool
-    tree_weight: NonNegative
-    rectification: bool
-    rectification_weights: dict[str, NonNegative]
-    fine_width: Positive
-    coarse_width: Positive
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    temperature: PositiveFloat
-    doubt_scale: NonNegative
+    fine: Name = Field(description="The head of the fine classes.")
+    coarse: Name = Field(description="The head of the coarse classes: each fine class belongs to one of them.")
+    calibration: bool = Field(
+        description="Whether clips are drawn to the prototype of their class, by a loss that looks at those which the "
+        "heads mistake, at the fine and the coarse level."
+    )
+    calibration_weight: NonNegative = Field(description="Weight of that loss at either level; published: 0.2.")
+    false_negative_factors: Annotated[
+        list[NonNegative],
+        Field(
+            min_length=3,
+            max_length=3,
+            description="In the calibration of fine classes, factors of the scores against clips that are missed: fine "
+            "prediction wrong, coarse one wrong, both wrong. Published: [1, 0.1, 0.5].",
+        ),
+    ]
+    diversity: bool = Field(description="Whether a loss keeps the prototypes of fine classes apart.")
+    diversity_weight: NonNegative = Field(description="Weight of that loss; published: 0.2.")
+    tree: bool = Field(
+        description="Whether a loss makes fine and coarse predictions agree, as the tree of classes has them."
+    )
+    tree_weight: NonNegative = Field(description="Weight of that loss; published: 1.")
+    rectification: bool = Field(
+        description="Whether prediction adds to the fine logits how alike a clip and the prototype of each class are."
+    )
+    rectification_weights: dict[str, NonNegative] = Field(
+        description="{modality: weight} of what is added; published: {rgb: 5, pose: 1}."
+    )
+    fine_width: Positive = Field(description="Numbers of the prototype of a fine class; published: 256.")
+    coarse_width: Positive = Field(description="Numbers of the prototype of a coarse class; published: 128.")
+    momentum: BelowOne = Field(
+        description="What a prototype keeps of itself, in [0, 1), at a step with clips of its class that are "
+        "recognised; published: 0.9."
+    )
+    temperature: PositiveFloat = Field(description="What cosines are divided by in the calibration; published: 0.125.")
+    doubt_scale: NonNegative = Field(
+        description="How much harder the calibration is on clips whose true class is in doubt; published: 0.125."
+    )
 
 
 class LateNeck(Section):
-    """No common representation: each modality has heads of its own, whose probabilities are averaged.
-
-    `ratios`: in which; each makes an output of its own, such as rgbpose_2:1/action.
-    """
+    """No common representation: each modality has heads of its own, whose probabilities are averaged."""
 
     kind: Literal["late"]
-    ratios: list[Annotated[list[NonNegative], Field(min_length=1)]]
-    laterals: Laterals
-    pcan: Pcan | None
+    ratios: list[Annotated[list[NonNegative], Field(min_length=1)]] = Field(
+        description="In which ratios the modalities' probabilities are averaged, such as [[1, 1], [2, 1]]: a number "
+        "for each, in the order rgb, audio, pose. Each ratio makes an output of its own, such as rgbpose_2:1/action. "
+        "[]: none."
+    )
+    laterals: Laterals = Field(description="What pictures and skeletons are given of each other on the way.")
+    pcan: Pcan | None = Field(
+        description="PCAN's prototypes of classes, for two heads of which one tells the coarse class that the other's "
+        "belongs to; null: without."
+    )
 
 
 Neck = Annotated[MeanNeck | ConcatNeck | RelationNeck | MbtNeck | LateNeck, Field(discriminator="kind")]

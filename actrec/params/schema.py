@@ -6,7 +6,7 @@ Types are plain (no Path, no Enum): what is checked is what stands in the file. 
 
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from actrec.outputs import label_head
 from actrec.params.data import CsvReader, Data, Demo
@@ -23,8 +23,13 @@ _MULTI_LABEL_METRICS = ("map_macro", "f1_macro", "f1_weighted", "loss")
 class Params(Section):
     """The whole of params.yaml."""
 
-    recipe: Name
-    seed: Count
+    recipe: Name = Field(
+        description="The recipe that this file was made from: a name for people, which changes no result."
+    )
+    seed: Count = Field(
+        description="Decides all that is random in a model, its training and its evaluation: first weights, random "
+        "views, the order of clips, dropout. data.split.seed and demo.seed are others."
+    )
     data: Data
     demo: Demo
     frames: Frames

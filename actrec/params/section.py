@@ -1,4 +1,9 @@
-"""What all sections of params.yaml share: complete, strict, and closed; and the types of their values."""
+"""What all sections of params.yaml share: complete, strict, and closed; and the types of their values.
+
+What a setting means is said once, in the `description` of its field: recipes/schema.json and docs/params.md show it.
+What a section is as a whole, and so what a `kind` stands for, is said by its docstring; a field that is just such a
+section needs no words of its own.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -10,8 +15,21 @@ Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+# Settings that several sections have.
+AttentionHeads = Annotated[Positive, Field(description="Attention heads of each layer; they divide width.")]
+Dropout = Annotated[
+    BelowOne, Field(description="Share of numbers that training sets to 0 at random, in [0, 1); 0: none.")
+]
+TimeoutS = Annotated[
+    PositiveFloat,
+    Field(
+        description="Seconds that a worker may take over one item (a clip, a sound track, a file of skeletons) before "
+        "it is killed; after a second attempt the item is set aside."
+    ),
+]
 
 
 class Section(BaseModel):

@@ -1,12 +1,18 @@
 """The section `skeletons`: what becomes of the skeletons before training."""
 
-from actrec.params.section import Positive, PositiveFloat, Section
+from pydantic import Field
+
+from actrec.params.section import Positive, Section, TimeoutS
 
 
 class Skeletons(Section):
-    """Skeletons to one pickle (persons, frames, joints, coordinates), of the `max_persons` that are seen most."""
+    """Skeletons to one pickle (persons, frames, joints, coordinates)."""
 
-    enabled: bool
-    max_persons: Positive
-    # For one file of data.skeletons.
-    timeout_s: PositiveFloat
+    enabled: bool = Field(
+        description="Read skeletons, which model.backbones.pose and frames.region: persons need; false: the stage has "
+        "nothing to do."
+    )
+    max_persons: Positive = Field(
+        description="People kept of each clip: those who are seen in most frames, of equals those who move most."
+    )
+    timeout_s: TimeoutS

@@ -6,150 +6,216 @@ from pydantic import Field, model_validator
 
 from actrec.outputs import stream_output
 from actrec.params.media import Augment
-from actrec.params.section import Count, Frac, Name, NonNegative, Positive, PositiveFloat, Section
+from actrec.params.section import BelowOne, Count, Frac, Name, NonNegative, Positive, PositiveFloat, Section
 
 
 class Compute(Section):
     """On what the numbers are computed. What changes the last bits is a setting: threads, layout, torch.compile."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"]
-    threads: Positive
-    channels_last: bool
-    # Training runs through torch.compile: faster on a GPU after minutes of compiling, and it needs a C++ compiler.
-    compile: bool
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        description="auto: an NVIDIA GPU (cuda) if there is one, else Apple's (mps), else the CPU. The others stop "
+        "where there is no such device."
+    )
+    threads: Positive = Field(
+        description="Threads of torch on the CPU, in each process; another number changes the last bits of results."
+    )
+    channels_last: bool = Field(
+        description="Keep channels last in memory: faster convolutions on most devices, other last bits."
+    )
+    compile: bool = Field(
+        description="Training runs through torch.compile: faster on a GPU after minutes of compiling, and it needs a "
+        "C++ compiler."
+    )
 
 
 _SELECTABLE = r"^.+\.(top1|top5|mean_per_class_acc|f1_macro|f1_weighted|map_macro|loss)$"
+
+WeightDecay = Annotated[NonNegative, Field(description="How strongly weights are drawn to 0; 0: not at all.")]
 
 
 class Sgd(Section):
     """Stochastic gradient descent."""
 
     kind: Literal["sgd"]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    nesterov: bool
-    weight_decay: NonNegative
+    momentum: BelowOne = Field(description="What of each step goes on in the next one; 0: nothing.")
+    nesterov: bool = Field(
+        description="Nesterov's momentum, which looks at where the momentum leads; it needs some momentum."
+    )
+    weight_decay: WeightDecay
 
 
 class Adam(Section):
     """Adam; `adamw` decouples the weight decay."""
 
     kind: Literal["adam", "adamw"]
-    weight_decay: NonNegative
+    weight_decay: WeightDecay
 
 
-Optimizer = Annotated[Sgd | Adam, Field(discriminator="kind")]
+Optimizer = Annotated[
+    Sgd | Adam, Field(discriminator="kind", description="What turns gradients into steps of the weights.")
+]
+
+WarmupEpochs = Annotated[
+    NonNegative,
+    Field(
+        description="Epochs, perhaps a part of one, in which the rate rises from lr * warmup_from_frac to lr, at the "
+        "start and again after train.freeze; 0: none."
+    ),
+]
+WarmupFromFrac = Annotated[Frac, Field(description="The share of lr that warm-up starts from.")]
+LrFactor = Annotated[Frac, Field(description="What the rate is multiplied with each time; 0.1 is usual.")]
 
 
 class ConstantSchedule(Section):
-    """The same rate throughout, after warm-up: in every kind, a rise from lr * warmup_from_frac to lr."""
+    """The same rate throughout, after warm-up."""
 
     kind: Literal["none"]
-    warmup_epochs: NonNegative
-    warmup_from_frac: Frac
+    warmup_epochs: WarmupEpochs
+    warmup_from_frac: WarmupFromFrac
 
 
 class CosineSchedule(Section):
     """Half a cosine from lr down to lr * final_frac."""
 
     kind: Literal["cosine"]
-    warmup_epochs: NonNegative
-    warmup_from_frac: Frac
-    final_frac: Frac
+    warmup_epochs: WarmupEpochs
+    warmup_from_frac: WarmupFromFrac
+    final_frac: Frac = Field(description="The share of lr that is left at the end; 0: nothing.")
 
 
 class StepSchedule(Section):
     """lr * factor ** (epoch // every_epochs)."""
 
     kind: Literal["step"]
-    warmup_epochs: NonNegative
-    warmup_from_frac: Frac
-    every_epochs: Positive
-    factor: Frac
+    warmup_epochs: WarmupEpochs
+    warmup_from_frac: WarmupFromFrac
+    every_epochs: Positive = Field(description="Epochs from one step to the next.")
+    factor: LrFactor
 
 
 class PlateauSchedule(Section):
-    """lr times factor whenever `select_on` has not improved for `patience_epochs`."""
+    """lr times factor whenever train.select_on has not improved for `patience_epochs`."""
 
     kind: Literal["plateau"]
-    warmup_epochs: NonNegative
-    warmup_from_frac: Frac
-    patience_epochs: Positive
-    factor: Frac
+    warmup_epochs: WarmupEpochs
+    warmup_from_frac: WarmupFromFrac
+    patience_epochs: Positive = Field(
+        description="Epochs with validation that it waits for something better, each time."
+    )
+    factor: LrFactor
 
 
 AnySchedule = ConstantSchedule | CosineSchedule | StepSchedule | PlateauSchedule
-Schedule = Annotated[AnySchedule, Field(discriminator="kind")]
+Schedule = Annotated[
+    AnySchedule, Field(discriminator="kind", description="How the learning rate changes from epoch to epoch.")
+]
 
 
 class Validation(Section):
-    """Validate after epoch `from_epoch`, the first being 1, and each `every_epochs` after it; and after the last.
+    """After which epochs the val clips are judged.
 
-    Epochs without validation are not chosen, and count neither for early stopping nor for the plateau schedule.
+    The others are not chosen, and count neither for early stopping nor for the plateau schedule.
     """
 
-    from_epoch: Positive
-    every_epochs: Positive
+    from_epoch: Positive = Field(description="The first epoch that ends with a validation, counted from 1.")
+    every_epochs: Positive = Field(
+        description="Epochs from one validation to the next; the last epoch ends with one in any case."
+    )
 
 
 class EarlyStopping(Section):
-    """Stop after patience_epochs, of those with validation, without a gain of min_delta in `select_on`; 0 = never."""
+    """End training when train.select_on gains no more."""
 
-    patience_epochs: Count
-    min_delta: NonNegative
+    patience_epochs: Count = Field(
+        description="After so many epochs with validation and without a gain training ends, those of train.freeze not "
+        "counted; 0: it never ends early."
+    )
+    min_delta: NonNegative = Field(
+        description="A gain is to be better than the best so far by more than this, in units of the metric."
+    )
 
 
 class Freeze(Section):
-    """A first phase of `epochs` at its own `lr` with backbones frozen; then `epochs` more with everything free."""
+    """A first phase with all backbones frozen; in train.epochs, which follow, those learn that are not frozen: true."""
 
-    epochs: Count
-    lr: PositiveFloat
+    epochs: Count = Field(description="Epochs of this phase, before those of train.epochs; 0: there is none.")
+    lr: PositiveFloat = Field(description="Learning rate of this phase, for neck and heads.")
 
 
 class SoftRecall(Section):
-    """Added to the loss of heads of one class a clip: `weight` times how much classes differ in being known.
+    """Two terms beside the cross entropy, by which rare classes count as much: of heads of one class a clip."""
 
-    form: variance, of the classes' mean probabilities of what is true; shortfall, 1 less their mean. And
-    `accuracy_weight` times the mean probability of what is true is taken off.
-    """
-
-    form: Literal["variance", "shortfall"]
-    weight: NonNegative
-    accuracy_weight: NonNegative
+    form: Literal["variance", "shortfall"] = Field(
+        description="The first term, of the mean probability that the clips of each class in a batch have for it. "
+        "variance: how much these means differ. shortfall: what their mean lacks of 1."
+    )
+    weight: NonNegative = Field(description="Weight of the first term; published: 0.1, of variance.")
+    accuracy_weight: NonNegative = Field(
+        description="Weight of the second term, the mean probability of what is true, which is taken off; published: "
+        "0.05."
+    )
 
 
 class Train(Section):
     """How the model is fitted."""
 
-    # How many GPUs of this machine, or processes on its CPU, take a part of each batch.
-    devices: Positive
-    lr: PositiveFloat
-    # Backbones learn at lr times this.
-    backbone_lr_factor: NonNegative
-    epochs: Positive
-    # Of all devices together.
-    batch_size: Positive
-    accumulate: Positive
+    devices: Positive = Field(
+        description="How many GPUs of this machine, or processes on its CPU, take a part of each batch."
+    )
+    lr: PositiveFloat = Field(description="Learning rate of neck and heads, which train.schedule changes over time.")
+    backbone_lr_factor: NonNegative = Field(description="Backbones that are not frozen learn at lr times this.")
+    epochs: Positive = Field(description="How often all training clips are shown, those of train.freeze not counted.")
+    batch_size: Positive = Field(description="Clips of a step, of all devices together.")
+    accumulate: Positive = Field(
+        description="Steps whose gradients make one update of the weights together, as those of one large batch would; "
+        "1: each by itself."
+    )
     optimizer: Optimizer
     schedule: Schedule
     freeze: Freeze
-    augment: Augment
-    clip_norm: NonNegative
-    # Each clip of a batch is shown mixed with another one, in a share drawn from Beta(alpha, alpha); 0: none is.
-    mixup_alpha: NonNegative
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    # none; balanced, so that every class weighs the same in total; or {class: weight}, of a model with one head.
-    class_weights: Literal["none", "balanced"] | dict[str, NonNegative]
-    # An epoch shows every clip once; or, balanced, as many clips drawn so that each class is as likely.
-    sampler: Literal["shuffled", "balanced"]
-    soft_recall: SoftRecall | None
-    precision: Literal["fp32", "bf16", "fp16"]
-    # <head>.<metric>: which validation number chooses the best epoch, and steers plateau and early stopping.
-    select_on: Annotated[str, Field(pattern=_SELECTABLE)]
+    augment: Augment = Field(
+        description="Random views that training shows, for each modality; where features are cached, features.augment "
+        "has made them."
+    )
+    clip_norm: NonNegative = Field(
+        description="Gradients that are longer (L2 norm) are shortened to this; 0: none are."
+    )
+    mixup_alpha: NonNegative = Field(
+        description="Each clip of a batch is shown mixed with another one, in a share drawn from Beta(alpha, alpha); "
+        "0: none is."
+    )
+    label_smoothing: BelowOne = Field(
+        description="The share of each clip's target that is spread over all classes; 0: none."
+    )
+    class_weights: Literal["none", "balanced"] | dict[str, NonNegative] = Field(
+        description="none: every clip weighs the same. balanced: every class weighs the same in total. {class: "
+        "weight}: of a model with one head."
+    )
+    sampler: Literal["shuffled", "balanced"] = Field(
+        description="shuffled: an epoch shows every clip once. balanced: as many clips, drawn so that each class is as "
+        "likely; of a model with one head."
+    )
+    soft_recall: SoftRecall | None = Field(
+        description="Two terms beside the cross entropy, by which rare classes count as much; null: none."
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        description="fp32: compute with 32 bits. bf16, fp16: with 16 bits where that is safe, which is faster on GPUs "
+        "and takes less memory; fp16 needs a CUDA GPU."
+    )
+    select_on: Annotated[
+        str,
+        Field(
+            pattern=_SELECTABLE,
+            description="<head>.<metric>: which validation number chooses the best epoch, and steers plateau and early "
+            "stopping. With neck late a head is of some output, as rgbpose_1:1/action.top1.",
+        ),
+    ]
     validation: Validation
     early_stopping: EarlyStopping
-    # Also write the history to results/tensorboard, to be looked at meanwhile.
-    tensorboard: bool
+    tensorboard: bool = Field(
+        description="Also write the history to results/tensorboard, to be looked at meanwhile; it needs "
+        "actrec[tensorboard]."
+    )
 
     @model_validator(mode="after")
     def _each_device_has_work(self) -> Self:
@@ -162,39 +228,59 @@ class Train(Section):
 
 
 class PlainViews(Section):
-    """What is shown of a clip: so many samples of its frames, and their mirror images. Probabilities are averaged.
+    """What is shown of a clip: all these views, whose probabilities are averaged. Of cached features there is one."""
 
-    `clips` above 1 is for backbones with input_frames. `scales`: the sides of views, as multiples of input_px.
-    `crop_frac`: of each picture's middle square, the side of the middle part that is shown.
-    """
-
-    clips: Positive
-    flip: bool
-    scales: Annotated[list[PositiveFloat], Field(min_length=1)]
-    crop_frac: Annotated[float, Field(gt=0, le=1)]
+    clips: Positive = Field(
+        description="Samples of a clip's frames that are shown; above 1 for backbones with input_frames alone."
+    )
+    flip: bool = Field(description="Whether the mirror image of each view is shown as well.")
+    scales: Annotated[
+        list[PositiveFloat],
+        Field(
+            min_length=1,
+            description="Sides of views, as multiples of input_px; each is shown. videomae and mvit_v2_s take [1] "
+            "alone.",
+        ),
+    ]
+    crop_frac: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="Of each picture's middle square, the side of the middle part that is shown, as a share; 1: "
+            "all of it.",
+        ),
+    ]
 
 
 class GradCam(Section):
-    """What of a clip speaks for a class, drawn over it: of the last of `splits`.
+    """What of a clip speaks for a class, drawn over it."""
 
-    `clips`: so many drawn at random, each for the class that the head says. `worst_classes`: of so many, up to
-    `clips_per_class` mistakes, for the class that was said and for the true one.
-    """
-
-    clips: Annotated[int, Field(ge=0, le=200)]
-    worst_classes: Annotated[int, Field(ge=0, le=50)]
-    clips_per_class: Positive
+    clips: Annotated[
+        int,
+        Field(ge=0, le=200, description="Clips drawn at random, each for the class that the head says; 0: none."),
+    ]
+    worst_classes: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=50,
+            description="Classes with the lowest recall, of which mistakes are drawn, for the class that was said and "
+            "for the true one; 0: none.",
+        ),
+    ]
+    clips_per_class: Positive = Field(description="Most mistakes that are drawn of such a class, the surest first.")
 
 
 class Submission(Section):
-    """What results/submission.csv holds: the five likeliest classes of two heads, as MA-52's challenge takes them.
+    """What results/submission.csv holds: the five likeliest classes of two heads, as MA-52's challenge takes them."""
 
-    `output` is whose answer, a modality or several and their ratio, as rgbpose_1:1; "" where the model has one alone.
-    """
-
-    fine: Name
-    coarse: Name
-    output: str
+    fine: Name = Field(description="The head that gives the columns action_pred_1 to action_pred_5.")
+    coarse: Name = Field(description="The head that gives the columns body_pred_1 to body_pred_5.")
+    output: str = Field(
+        description='Whose answer: a modality, or several and their ratio, as rgbpose_1:1; "" where the model has '
+        "one alone."
+    )
 
     @property
     def outputs(self) -> tuple[str, str]:
@@ -206,17 +292,31 @@ class Submission(Section):
 class Evaluate(Section):
     """What is measured at the end."""
 
-    splits: Annotated[list[Literal["train", "val", "test"]], Field(min_length=1)]
+    splits: Annotated[
+        list[Literal["train", "val", "test"]],
+        Field(min_length=1, description="Which splits are scored; what is drawn and handed in is of the last of them."),
+    ]
     views: PlainViews
-    batch_size: Positive
-    bootstrap_samples: Count
-    # What each modality adds to the scores on the last of `splits`: every set of them is tried.
-    contributions: bool
-    # Clips of the last of `splits` over which the attention of VideoMAE is drawn.
-    attention_clips: Count
-    # Clips of the last of `splits` that a head is surest and wrong about: their skeletons are drawn.
-    worst_clips: Count
-    # null: none.
-    grad_cam: GradCam | None
-    # For the last of `splits`; null: none.
-    submission: Submission | None
+    batch_size: Positive = Field(description="Clips that the model is shown at a time: as many as memory holds.")
+    bootstrap_samples: Count = Field(
+        description="Draws of clips for the 95 % intervals of scores, keys in _low and _high; 0: there are none."
+    )
+    contributions: bool = Field(
+        description="Also measure what each modality adds to the scores on the last of splits: every set of them is "
+        "tried. For neck mbt alone."
+    )
+    attention_clips: Count = Field(
+        description="Clips of the last of splits over which the attention of videomae is drawn; 0: none, as with other "
+        "backbones."
+    )
+    worst_clips: Count = Field(
+        description="Clips of the last of splits that a head is surest and wrong about, drawn with their skeletons, or "
+        "with the boxes of a pair; 0: none."
+    )
+    grad_cam: GradCam | None = Field(
+        description="What of a clip speaks for a class, drawn over clips of the last of splits; null: none."
+    )
+    submission: Submission | None = Field(
+        description="The five likeliest classes of two heads, for the last of splits, as MA-52's challenge takes them; "
+        "null: none."
+    )

@@ -4,7 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from actrec.params.section import Section, Sha256
+from actrec.params.section import Section
+
+START = "What the network starts from."
+Sha256 = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of the file with the weights, 64 hexadecimal digits: so its content, not only its path, "
+        "is a part of the experiment. Another file is refused.",
+    ),
+]
 
 
 class NoWeights(Section):
@@ -14,35 +24,51 @@ class NoWeights(Section):
 
 
 class TorchvisionWeights(Section):
-    """Published weights, by their name in torchvision's enum: KINETICS400_V1, IMAGENET1K_V2, …"""
+    """Published weights of torchvision, fetched where torch's cache lacks them."""
 
     kind: Literal["torchvision"]
-    name: str
+    name: str = Field(
+        description="The name of the weights in torchvision's enum for the network, such as KINETICS400_V1 or "
+        "IMAGENET1K_V2."
+    )
 
 
 class FileWeights(Section):
-    """A local checkpoint. The digest makes its content, not only its path, a part of the experiment."""
+    """A local checkpoint."""
 
     kind: Literal["file"]
-    path: str
+    path: str = Field(
+        description="The file, absolute or relative to the project: safetensors, or a state dict that torch.save has "
+        "written. Those that torchvision, mmaction2, pyskl, SlowFast and pytorchvideo publish fit the networks that "
+        "they are of; of a model that actrec has trained the same part is taken."
+    )
     sha256: Sha256
 
 
 class HubWeights(Section):
-    """A model of the Hugging Face hub, at one revision: the 40 digits of a commit."""
+    """A model of the Hugging Face hub, fetched where its cache lacks it."""
 
     kind: Literal["hub"]
-    id: str
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    id: str = Field(description="The name of the model on the hub, such as MCG-NJU/videomae-base-finetuned-kinetics.")
+    revision: Annotated[
+        str,
+        Field(
+            pattern=r"^[0-9a-f]{40}$",
+            description="The 40 hexadecimal digits of a commit: a branch may mean other weights tomorrow.",
+        ),
+    ]
 
 
 class FolderWeights(Section):
-    """The same as a local folder: config.json, preprocessor_config.json, and the weights, whose digest this is."""
+    """A local folder with a model of the Hugging Face hub."""
 
     kind: Literal["folder"]
-    path: str
+    path: str = Field(
+        description="The folder, absolute or relative to the project, with config.json, preprocessor_config.json, and "
+        "model.safetensors or else pytorch_model.bin."
+    )
     sha256: Sha256
 
 
-Weights = Annotated[NoWeights | TorchvisionWeights | FileWeights, Field(discriminator="kind")]
-OwnWeights = Annotated[NoWeights | FileWeights, Field(discriminator="kind")]
+Weights = Annotated[NoWeights | TorchvisionWeights | FileWeights, Field(discriminator="kind", description=START)]
+OwnWeights = Annotated[NoWeights | FileWeights, Field(discriminator="kind", description=START)]

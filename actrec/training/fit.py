@@ -71,7 +71,7 @@ class Run:
         compiled: Whether training, not validation, runs through torch.compile.
 
     Raises:
-        UserError: if the settings ask for what the model, the classes or the machine cannot do.
+        UserError: if the settings ask for what the classes or the machine cannot do.
     """
 
     def __init__(
@@ -89,11 +89,6 @@ class Run:
         save_every_s: float = 300.0,
         compiled: bool = False,
     ) -> None:
-        if settings.mixup_alpha and model.pcan is not None:
-            raise UserError(
-                "train.mixup_alpha: model.neck.pcan asks whether a clip is of the class that it is taken for, and a "
-                "mixture is of two. Set train.mixup_alpha: 0, or model.neck.pcan: null"
-            )
         if compiled:
             refuse_to_compile(fabric.device)
         self.settings, self.seed, self.fabric = settings, seed, fabric

@@ -1,4 +1,4 @@
-"""docs/params.md is what the models, the recipes and dvc.yaml say now, and no setting is without a stage."""
+"""docs/params.md is what the models and dvc.yaml say now, and no setting is without words or without a stage."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from actrec.params.schema import Params
 from tools.params_table import render, settings, stages_of
 
 REPO = Path(__file__).resolve().parents[2]
@@ -80,14 +81,54 @@ def test_stages_by_hand(key: str, declared: list[str], then: list[str]) -> None:
     assert stages_of(key) == (declared, then)
 
 
+def test_no_setting_is_without_words() -> None:
+    assert [(setting.key, setting.kinds) for setting in SETTINGS if not setting.words] == []
+
+
+def test_every_field_is_described_or_is_a_section_that_is() -> None:
+    """In the schema that editors read. What a kind stands for is said by the docstring of its section."""
+    schema = Params.model_json_schema()
+    models = {"Params": schema, **schema["$defs"]}
+    assert [name for name, model in models.items() if not model.get("description")] == []
+    assert [
+        f"{name}.{field}"
+        for name, model in models.items()
+        for field, node in model["properties"].items()
+        if not node.get("description") and node.keys() != {"$ref"} and field != "kind"
+    ] == []
+
+
 def test_what_is_said_of_a_setting_by_hand() -> None:
-    """Out of a comment above the field, a sentence of the docstring, a recipe's comment, and a base class."""
-    assert words("train.batch_size") == ["Of all devices together."]
-    assert words("features.views") == ["`views`: the plain view and, for training clips, views - 1 random ones."]
-    assert words("compute.threads") == ["another number changes the last bits"]
-    assert words("model.backbones.pose.temporal_stride") == [
-        "`temporal_stride` of the last stage: 1 beside pictures, 2 alone, as published."
+    """By the field, by a type that several fields share, and by a base class."""
+    assert words("train.batch_size") == ["Clips of a step, of all devices together."]
+    assert words("train.optimizer.weight_decay") == ["How strongly weights are drawn to 0; 0: not at all."]
+    assert words("model.backbones.pose.token_grid") == [
+        "Rows and columns that the places of the last map, each a mean over time, are averaged to: [1, 1] is one token "
+        "a clip. null: a token for each place."
     ]
+
+
+def test_what_is_said_of_sections_by_hand() -> None:
+    """By the field; else by the section's docstring, in one line; and of a choice by kind by those of its sections."""
+    assert words("features.augment") == ["How the random views that are kept are made, for each modality."]
+    assert words("train.validation") == [
+        "After which epochs the val clips are judged. The others are not chosen, and count neither for early stopping "
+        "nor for the plateau schedule."
+    ]
+    assert words("frames.sampling.kind") == [
+        "Which frames of a video are stored. `stride`: Windows of `clip_frames` frames, `frame_stride` apart, spread "
+        "evenly over the clip. `uniform`: `clip_frames` frames spread evenly over the whole clip."
+    ]
+    # A choice that may be left out has a row of its own.
+    assert words("model.backbones.pose") == ["The network for skeletons, which the stage skeletons stores."]
+    assert words("model.backbones.pose.kind") == [
+        "`pose_conv3d`: PoseC3D's SlowOnly network over heat-maps, three stages. `x_shift`: The pose stream of "
+        "X-ShiftNet, over heat-maps."
+    ]
+    # Sections of one kind: what the field says is truer there than what the section is elsewhere.
+    assert words("model.backbones.geometry.weights.kind") == ["Always none, for nothing is learned."]
+    # One section of several kinds tells them apart itself.
+    assert words("data.skeletons.kind")[0].startswith("What the files are. pyskl: a pickle of pyskl or mmaction2. ")
 
 
 def test_what_a_setting_may_be_by_hand() -> None:
@@ -101,3 +142,5 @@ def test_what_a_setting_may_be_by_hand() -> None:
     assert values["train.schedule.factor", ("plateau", "step")] == "number, ≥ 0, ≤ 1"
     assert values["train.schedule.warmup_epochs", ()] == "number, ≥ 0"  # all kinds have it
     assert values["data.reader.people.boxes", ("csv",)] == "list of 2: list of 4: text"
+    assert values["train.freeze", ()] == "the settings below"
+    assert values["model.heads", ()] == "{name: the settings below}"

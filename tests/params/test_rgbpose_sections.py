@@ -164,6 +164,10 @@ def written(tmp_path):
         ),
         # --- PCAN
         (
+            {"model.neck.pcan": PCAN, "train.mixup_alpha": 0.2},
+            "train.mixup_alpha mixes classes, and model.neck.pcan learns from single ones: set it to 0",
+        ),
+        (
             {"model.neck.pcan": {**PCAN, "coarse": "body"}},
             "model.neck.pcan names the heads ['body']; model.heads has ['act', 'action']",
         ),

@@ -1,7 +1,5 @@
 """Mixup: what is shown, how it is judged, and that nothing but the seed decides."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -9,8 +7,6 @@ from test_fit_modalities import several
 from tiny_runs import CLASSES, CONSTANT, HEAD, PLAIN, SGD, ignore, make_model, outcome
 from torch.nn import functional
 
-from actrec.errors import UserError
-from actrec.training.fit import Run
 from actrec.training.loss import Loss
 from actrec.training.mixup import Mix, draw_mix
 from actrec.training.randomness import epoch_order, generator
@@ -192,22 +188,3 @@ def test_several_classes_a_clip_and_clips_without_labels_are_mixed_too(bench):
 def test_clips_without_sound_are_mixed_with_those_that_have_it(both):
     history = both.run("live", epochs=2, lr=0.01, mixup_alpha=0.4).fit(ignore).history
     assert all(np.isfinite(row["train_loss"]) for row in history)
-
-
-def test_prototypes_of_classes_refuse_mixtures(bench):
-    run = bench.run("cached")
-    model = make_model(frozen=True)
-    model.pcan = torch.nn.Identity()  # whatever it is: it is there
-    settings = replace(run.settings, mixup_alpha=0.2)
-    with pytest.raises(UserError, match=r"train\.mixup_alpha: model\.neck\.pcan .*Set train\.mixup_alpha: 0"):
-        Run(
-            model,
-            run._train_batches._source,
-            run._val_batches._source,
-            settings=settings,
-            fabric=bench.fabric,
-            heads={"action": HEAD},
-            classes={"action": CLASSES},
-            seed=0,
-            checkpoint=run._checkpoint,
-        )
