@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from actrec.console import Debug, examples, run, say
+from actrec.console import Debug, examples, own_version, run, say
 from actrec.errors import UserError
 
 app = typer.Typer(
@@ -30,8 +30,19 @@ def _sweep_names() -> list[str]:
     return sorted(path.stem for path in _SWEEPS.glob("*.yaml"))
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"actrec {own_version()}")
+        raise typer.Exit
+
+
 @app.callback()
-def _options(debug: Debug = False) -> None: ...
+def _options(
+    debug: Debug = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None: ...
 
 
 @app.command(epilog=examples("actrec recipe --list", "actrec recipe linear-probe"))
@@ -44,7 +55,7 @@ def recipe(
     It is copied to params.yaml. Without a name, list them; in a terminal, ask
     for one.
     """
-    from actrec.recipes import activate, describe_all, named
+    from actrec.recipes import activate, describe_all, missing_data, named
 
     asks = name is None and not show and sys.stdin.isatty() and sys.stdout.isatty()
     if show or name is None:
@@ -57,7 +68,7 @@ def recipe(
         return
     for line in activate(name, _RECIPES, _PARAMS):
         print(line)
-    say(f"{_PARAMS} is now the recipe {name}. Run it: dvc repro")
+    say(f"{_PARAMS} is now the recipe {name}. {missing_data(_PARAMS)}Run it: dvc repro")
 
 
 @app.command(epilog=examples("actrec predict clip.mp4", "actrec predict videos/ --out predictions.csv"))
@@ -83,7 +94,7 @@ def predict(
         from actrec.store.files import write_atomic
 
         write_atomic(out, text)
-        say(f"{out}: {num_rows} rows, {num_bad} of them say what is wrong with a file")
+        say(f"{out}: {num_rows} rows, {num_bad} of them of files that cannot be used: see the column error")
     if num_bad == num_rows:
         raise typer.Exit(1)
 
@@ -103,8 +114,8 @@ def compare(
     """Show experiments side by side, as a table and a picture.
 
     What differs, the scores on val and test with 95 % intervals, minutes and
-    memory. Without names: the workspace and every experiment of the current
-    commit, newest first.
+    memory. Without names: every experiment of the current commit, newest
+    first, that commit, and the workspace if it is none of these.
     """
     from actrec.compare.side_by_side import compare as side_by_side
 

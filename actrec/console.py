@@ -101,11 +101,12 @@ def _bug(error: Exception, program: str) -> str:
     return (
         f"a bug in actrec: {type(error).__name__}: {error}{where}\n"
         f"It is not your mistake. Please report it as an issue of the project, with {shown}\n"
-        f"and with these versions: actrec {_own_version()}, Python {platform.python_version()}, {platform.platform()}"
+        f"and with these versions: actrec {own_version()}, Python {platform.python_version()}, {platform.platform()}"
     )
 
 
-def _own_version() -> str:
+def own_version() -> str:
+    """Return the version of the installed package."""
     try:
         return version("actrec")
     except PackageNotFoundError:

@@ -101,6 +101,14 @@ def _data_of(settings: dict[str, Any]) -> str:
     return f"Data: {settings['data.root']} (data.root){held}."
 
 
+def missing_data(active: Path) -> str:
+    """Return a sentence on what the user has to bring first, "" if the data's folder is there, or is drawn."""
+    settings = _settings(active)
+    if settings["demo.enabled"] or Path(settings["data.root"]).is_dir():
+        return ""
+    return f"{_data_of(settings).removesuffix('.')}: that folder is not there yet. "
+
+
 def _settings(path: Path) -> dict[str, Any]:
     """Return the settings that stand in params.yaml, valid or not; none if it cannot be read."""
     from ruamel.yaml import YAML

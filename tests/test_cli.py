@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,10 @@ def test_on_a_terminal_there_is_a_bar(capsys, monkeypatch):
     assert list(progress(iter("ab"), 2, "frames", "files")) == ["a", "b"]
     out, said = capsys.readouterr()
     assert out == "" and "frames" in said
+
+
+def test_the_version():
+    assert call("--version")[0] == f"actrec {version('actrec')}\n"
 
 
 # --- recipes ------------------------------------------------------------------------------------------------------
@@ -262,7 +267,7 @@ def test_predict_writes_what_it_found(project, monkeypatch):
     rows = "path,status\na.mp4,ok\nb.mp4,truncated\n"
     monkeypatch.setattr("actrec.predict.predict_to_csv", lambda *_, **__: (rows, 1))
     assert call("predict", "x") == (rows, "")
-    told = "new/out.csv: 2 rows, 1 of them say what is wrong with a file\n"
+    told = "new/out.csv: 2 rows, 1 of them of files that cannot be used: see the column error\n"
     assert call("predict", "x", "--out", "new/out.csv") == ("", told)
     assert Path("new/out.csv").read_text(encoding="utf-8") == rows
 

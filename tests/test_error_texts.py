@@ -122,7 +122,7 @@ def clips(project, make_clip):
 def test_an_unreadable_video_below_the_limit_is_set_aside_and_listed(typed, clips):
     write_clips(*clips, group="who", data__max_bad_frac=0.1)
     code, said = typed("python -m pipeline.ingest")
-    assert code == 0 and "ingest: 11 clips" in said and "1 bad files" in said
+    assert code == 0 and "ingest: 11 clips" in said and said.endswith("; 1 bad file\n")
     (bad,) = quarantine.load(BAD)
     assert bad.path == "7.mp4" and bad.reason in ("truncated", "unreadable") and bad.message
 
@@ -160,7 +160,8 @@ def test_fewer_groups_than_splits(typed, clips):
     write_clips(*(row.replace(",p1", ",p0") for row in clips[:5]), group="who")
     code, said = typed("python -m pipeline.ingest")
     assert code == 1 and "a split without clips (2)" in said and "a group of clips" in said
-    assert [line.split()[-1] for line in said.splitlines()[-2:]] == ["val", "test"]
+    few = "3 splits need as many groups, and there is only p0"
+    assert [line.split(maxsplit=1)[1] for line in said.splitlines()[-2:]] == [f"val: {few}", f"test: {few}"]
 
 
 # --- 8: weights -------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ MENDABLE = {
     "compare": ("actrec compare --out table.txt", "--out is table.txt: expected a name that ends in .csv or .md"),
     "sweep": ("actrec sweep xyz", "no sweep 'xyz'"),
     "fuse": ("actrec fuse 3:1", "results/scores.npz: "),
-    "export": ("actrec export --to svm.skops", "models/best.pt: no checkpoint yet. Train one: dvc repro"),
+    "export": ("actrec export --to svm.skops", "models/best.pt: no checkpoint here. Train one: dvc repro"),
     "images": ("actrec images nowhere.parquet --to new", "nowhere.parquet"),
     "skeletons": ("actrec skeletons nowhere.mp4 --weights w.onnx", "nowhere.mp4: no such file or folder"),
     "cache": ("actrec cache --prune many", "--prune is 'many', expected a size such as 500MB or 20GB"),

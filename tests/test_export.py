@@ -91,5 +91,5 @@ def test_another_head_is_refused(tmp_path, checkpoint):
 
 
 def test_no_model(tmp_path):
-    with pytest.raises(UserError, match=r"gone\.pt: no checkpoint yet"):
+    with pytest.raises(UserError, match=r"gone\.pt: no checkpoint here"):
         export_svm(tmp_path / "gone.pt", tmp_path / "svm.skops")

@@ -236,7 +236,7 @@ def test_nothing_to_look_at(tmp_path):
 
 def test_no_model(tmp_path, make_clip):
     path = make_clip(tmp_path / "a.mp4")
-    with pytest.raises(UserError, match=r"best\.pt: no checkpoint yet"):
+    with pytest.raises(UserError, match=r"best\.pt: no checkpoint here"):
         predict_to_csv(path, checkpoint=tmp_path / "best.pt", window_s=None)
 
 

@@ -24,6 +24,7 @@ RUN_BY = {
     "dvc plots show": (CI, ""),
     "actrec recipe --list": (RECIPES, '"actrec", "recipe", "--list"'),
     "actrec recipe folder": (RECIPES, '"actrec", "recipe", recipe'),
+    "actrec recipe folder-scratch": (RECIPES, '"actrec", "recipe", recipe'),
     "actrec recipe linear-probe": (RECIPES, '"actrec", "recipe", recipe'),
     "actrec recipe relation-demo": (RECIPES, '"actrec", "recipe", recipe'),
     "actrec recipe images-demo": (RECIPES, '"actrec", "recipe", recipe'),

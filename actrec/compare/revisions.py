@@ -34,8 +34,8 @@ def experiments_named(names: Sequence[str], *, all_commits: bool = False) -> lis
     """Return experiments, branches and commits by their names, as read out of git.
 
     Args:
-        names: Of experiments (also with * and ?), branches, tags, commits, or `workspace`. None: the workspace and
-            every experiment of the current commit, newest first.
+        names: Of experiments (also with * and ?), branches, tags, commits, or `workspace`. None: every experiment of
+            the current commit, newest first, and that commit; before them the workspace, if it is none of these.
         all_commits: Without names: the experiments of every commit.
 
     Raises:
@@ -54,7 +54,10 @@ def experiments_named(names: Sequence[str], *, all_commits: bool = False) -> lis
             f"commit {head[:7]} has no experiments yet.{elsewhere} Make one: dvc exp run -S train.lr=0.001 · several: "
             "actrec sweep · or name branches and commits: actrec compare workspace HEAD"
         )
-    return [_of_workspace(), *(_of_revision(ref.ref, ref.name) for ref in own)]
+    kept = [*(_of_revision(ref.ref, ref.name) for ref in own), _of_revision(head, "HEAD")]
+    here = _of_workspace()
+    is_kept = any((here.params, here.metrics) == (other.params, other.metrics) for other in kept)
+    return kept if is_kept else [here, *kept]
 
 
 def experiment_refs() -> list[Ref]:

@@ -35,7 +35,8 @@ SKELETON_TWICE = Kind("skeletons that are the same in two splits", "Remove the c
 UNSEEN = Kind("a label that no clip of train has", "Move some of its clips to train, or remove it.")
 EMPTY_SPLIT = Kind(
     "a split without clips",
-    "Name its rows, or give it a fraction in data.split and a group of clips; test_frac 0 does without one.",
+    "Name its rows, or give it a fraction in data.split and a group of clips. data.split.test_frac: 0 with "
+    "evaluate.splits: [val] does without test.",
 )
 
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -263,9 +264,19 @@ def check_labels(labels: Mapping[str, tuple[str, Collection[tuple[str, str]]]], 
         problems.add(UNSEEN, f"{head} '{name}'", f"only in {', '.join(wheres[:3])}{more}")
 
 
-def check_splits_filled(splits: Collection[str], *, test_frac: float, problems: Problems) -> None:
-    """Note each split without a clip: train and val are always needed, test unless its fraction is 0."""
+def check_splits_filled(
+    splits: Collection[str], *, test_frac: float, problems: Problems, groups: Sequence[str] = ()
+) -> None:
+    """Note each split without a clip: train and val are always needed, test unless its fraction is 0.
+
+    Args:
+        splits: Those with clips.
+        test_frac: The section data.split's.
+        problems: Receives a line for each empty one.
+        groups: What cannot be parted, where that is all that could be shared out: few fill few splits.
+    """
     needed = SPLITS if test_frac else SPLITS[:2]
+    few = f"{len(needed)} splits need as many groups, and there is only {', '.join(groups)}"
     for split in needed:
         if split not in splits:
-            problems.add(EMPTY_SPLIT, split)
+            problems.add(EMPTY_SPLIT, split, few if 0 < len(groups) < len(needed) else "")

@@ -194,7 +194,10 @@ def make_manifest(
     for head, name in sorted({label for own in classes.values() for label in own} - left):
         problems.add(LOST_CLASS, f"{head} '{name}'")
     check_labels({u.row.where: (splits[u.row.clip_id], classes[u.row.clip_id]) for u in usable}, problems)
-    check_splits_filled(set(splits.values()), test_frac=test_frac, problems=problems)
+    groups = {sample.group for sample in samples}
+    check_splits_filled(
+        set(splits.values()), test_frac=test_frac, problems=problems, groups=[] if "" in groups else sorted(groups)
+    )
     problems.stop_if_any()
     clips = sorted((_clip(u, splits[u.row.clip_id]) for u in usable), key=lambda clip: clip.clip_id)
     return Manifest(tuple(clips), tuple(heads), frozenset(multi_label)), note
@@ -228,6 +231,9 @@ def warnings(manifest: Manifest) -> list[str]:
     found = []
     if not any(clip.group for clip in manifest.clips):
         found.append("no clip has a group: takes of the same person or place may be in train and test alike")
+    for first, second in _joined_groups(manifest):
+        paths = " and ".join(dict.fromkeys((first.path, second.path)))
+        found.append(f"groups {first.group} and {second.group} stay together, for both have the same file: {paths}")
     for head in manifest.heads:
         unlabelled = sum(head not in clip.labels for clip in manifest.clips)
         if unlabelled:
@@ -236,18 +242,31 @@ def warnings(manifest: Manifest) -> list[str]:
             clips = manifest.of_split(split)
             present = {name for clip in clips for name in manifest.labels_of(clip, head)}
             if clips and (absent := [name for name in manifest.classes[head] if name not in present]):
-                names = f"{', '.join(absent[:5])}{' …' if len(absent) > 5 else ''}"
                 found.append(
-                    f"{split} has no clip of {len(absent)} classes of {head}: {names}. They have no score there: add "
-                    "clips of them from a group of their own, or merge them with other classes"
+                    f"{split} has no clip of {len(absent)} classes of {head}: {_few(absent)}. They have no score "
+                    "there: add clips of them from a group of their own, or merge them with other classes"
                 )
         if differing := _differing_samples(manifest, head):
-            names = f"{', '.join(differing[:5])}{' …' if len(differing) > 5 else ''}"
             found.append(
                 f"{len(differing)} samples have clips with different labels for {head}, which therefore cannot be "
-                f"scored by sample: {names}"
+                f"scored by sample: {_few(differing)}"
             )
     return found
+
+
+def _few(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
+
+
+def _joined_groups(manifest: Manifest) -> list[tuple[Clip, Clip]]:
+    """Return pairs of clips with the same bytes and different groups, one for each two groups."""
+    first: dict[str, Clip] = {}
+    found: dict[tuple[str, str], tuple[Clip, Clip]] = {}
+    for clip in manifest.clips:
+        other = first.setdefault(clip.sha256, clip)
+        if clip.group and other.group and clip.group != other.group:
+            found.setdefault((other.group, clip.group), (other, clip))
+    return list(found.values())
 
 
 def _differing_samples(manifest: Manifest, head: str) -> list[str]:
@@ -267,7 +286,7 @@ def summary(manifest: Manifest, *, num_bad: int) -> str:
     parted = sorted(group for group, splits in splits_of.items() if len(splits) > 1)
     sizes = ", ".join(f"{split} {len(manifest.of_split(split))}" for split in SPLITS)
     classes = ", ".join(f"{len(names)} of {head}" for head, names in manifest.classes.items())
-    named = f" ({', '.join(parted[:5])})" if parted else ""
+    named = f" ({_few(parted)})" if parted else ""
     num_samples = len({clip.sample for clip in manifest.clips if clip.sample})
     samples = f" of {num_samples} samples" if num_samples else ""
     sounding = sum(bool(clip.sound_path) for clip in manifest.clips)
@@ -275,5 +294,6 @@ def summary(manifest: Manifest, *, num_bad: int) -> str:
     skeletons = f", {shown} with a skeleton" if shown else ""
     return (
         f"{len(manifest.clips)} clips{samples} ({sizes}), {sounding} with sound{skeletons}, classes: {classes}; "
-        f"{len(splits_of)} groups, {len(parted)} of them in two splits{named}; {num_bad} bad files"
+        f"{len(splits_of)} groups, {len(parted)} of them in two splits{named}; "
+        f"{num_bad} bad file{'' if num_bad == 1 else 's'}"
     )

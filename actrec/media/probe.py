@@ -87,7 +87,7 @@ def sniff(head: bytes) -> str:
         return "mpegts"
     if _is_playlist(head):
         raise BadItem("playlist", "a text that names other files, not a video")
-    raise BadItem("not_media", f"no known media container begins with {head[:8].hex(' ')}")
+    raise BadItem("not_media", f"neither video, sound nor picture: its first bytes are {head[:16]!r}")
 
 
 def _is_transport_stream(head: bytes) -> bool:

@@ -96,7 +96,8 @@ def why_refused(error: Exception) -> str:
     said = " ".join(str(error).split())
     if found := _FORBIDDEN.search(said):
         return f"it holds the Python object {found[1]}, and nothing of it was run"
-    return (said.partition("WeightsUnpickler error: ")[2] or said)[:150]
+    said = said.partition("WeightsUnpickler error: ")[2] or said
+    return said.partition(" Check the documentation of torch.load")[0][:150]
 
 
 def _content(path: Path) -> Any:

@@ -101,6 +101,14 @@ class Data(Section):
         return self.reader.kind == "jrdb" or (self.reader.kind == "csv" and self.reader.people is not None)
 
     @property
+    def is_shared_out(self) -> bool:
+        """Whether only `split` says which clips are in which split."""
+        reader = self.reader
+        if isinstance(reader, CsvReader):
+            return reader.split is None and isinstance(reader.file, str)
+        return reader.kind == "folder" and reader.splits is None
+
+    @property
     def heads(self) -> tuple[str, ...]:
         """The heads that clips have labels of, the reader's first."""
         own = tuple(self.reader.heads) if isinstance(self.reader, CsvReader) else (self.reader.head,)

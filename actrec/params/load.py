@@ -68,7 +68,10 @@ def _describe(problem: ErrorDetails, raw: dict[str, Any]) -> str:
             return f"{where} is missing; recipes/demo.yaml shows every setting."
         case "union_tag_invalid":
             context = problem.get("ctx", {})
-            return f"{where}.kind is {context['tag']!r}: input should be one of {context['expected_tags']}."
+            known = context["expected_tags"].replace("'", "").split(", ")
+            near = difflib.get_close_matches(str(context["tag"]), known, n=1)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            return f"{where}.kind is {context['tag']!r}. {hint}Known: {', '.join(known)}."
         case "union_tag_not_found":
             return f"{where}.kind is missing; recipes/demo.yaml shows every setting."
         case "value_error":

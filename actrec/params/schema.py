@@ -71,6 +71,8 @@ class Params(Section):
                 f"train.select_on is {head}.{metric}, but clips may have several {head} classes: choose one of "
                 f"{', '.join(_MULTI_LABEL_METRICS)}"
             )
+        if self.data.is_shared_out and not self.data.split.test_frac and "test" in self.evaluate.splits:
+            raise ValueError("data.split.test_frac is 0, so there will be no test split: set evaluate.splits: [val]")
 
     def _check_modalities(self) -> None:
         backbones = self.model.backbones.used

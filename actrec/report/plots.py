@@ -232,7 +232,9 @@ def best_worst(scores: AnyScores, values: Values) -> bytes:
     names = canvas.short_names(scores.class_names, max_chars=_NAME_CHARS)
     # No class stands on both sides.
     shown = min(_MAX_BEST, max(1, int(np.isfinite(classes.values).sum()) // 2))
-    best, worst = (_ranking(classes.values, classes.totals, worst=side)[:shown] for side in (False, True))
+    best, lowest = (_ranking(classes.values, classes.totals, worst=side) for side in (False, True))
+    best = best[:shown]
+    worst = lowest[~np.isin(lowest, best)][:shown]
     caption = canvas.number_note([names[k] for k in (*best, *worst)])
     with canvas.style():
         fig = canvas.figure(

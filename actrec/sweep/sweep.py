@@ -105,7 +105,8 @@ def planned(name: str) -> Plan:
 
 
 def dry_run_lines(plan: Plan) -> Iterator[str]:
-    """Yield the command of each run; of a sampled sweep, whose points are not known yet, its space."""
+    """Yield from which settings, and the command of each run; of a sampled sweep, with points unknown, its space."""
+    yield f"# from recipe {plan.settings['recipe']}, on {plan.settings['data']['root']}; params.yaml stays as it is"
     if plan.sweep.sample:
         for name, dimension in plan.sweep.sample.space.items():
             yield f"{name}: {dimension if isinstance(dimension, list) else dimension.model_dump()}"

@@ -74,7 +74,7 @@ def _steps(train: Mapping[str, Any]) -> dict[str, str]:
     optimizer, recall = train["optimizer"], train["soft_recall"]
     slower = f", backbones {train['lr'] * factor:g}" if factor != 1 else ""
     first = f", after {freeze} with frozen backbones" if freeze else ""
-    stop = f", at most {patience} without a gain" if patience else ""
+    stop = f", or until {patience} have brought no gain" if patience else ""
     return {
         "lr": f"{train['lr']:g}{slower}, schedule {train['schedule']['kind']}",
         "optimizer": f"{optimizer['kind']}, weight decay {optimizer['weight_decay']:g}",

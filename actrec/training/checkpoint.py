@@ -71,7 +71,7 @@ def load_model(path: Path) -> tuple[Recogniser, Checkpoint]:
         UserError: if there is none, or it is not one of actrec's.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no checkpoint yet. Train one: dvc repro")
+        raise UserError(f"{path}: no checkpoint here. Train one: dvc repro")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["format"] != _FORMAT:

@@ -71,7 +71,8 @@ class Inputs:
         clips = self.manifest.of_split(split)
         if not clips:
             raise UserError(
-                f"the {split} split has no usable clip. Give it some: data.split.{split}_frac, or the table"
+                f"the {split} split has no usable clip. Give it some: data.split.{split}_frac, or the table; or do "
+                "without it: evaluate.splits"
             )
         labels = label_tensors(clips, self.manifest.classes, self.manifest.multi_label)
         if self.features:

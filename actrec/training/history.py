@@ -18,14 +18,17 @@ def dump_history(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def epoch_printer(select_on: str, total_epochs: int) -> Callable[[Mapping[str, Any]], None]:
-    """Return what prints a finished epoch: loss, the selected validation metric if known, where the time went."""
+    """Return what prints a finished epoch: loss, the selected validation metric if known, where the time went.
+
+    `best` stands behind the best epoch so far; of equal ones it is the one with the lower loss on val.
+    """
 
     def show(row: Mapping[str, Any]) -> None:
         score = "-     " if row["val_score"] is None else f"{row['val_score']:.4f}"
         waiting = row["data_s"] / max(row["data_s"] + row["compute_s"], 1e-9)
         say(
             f"epoch {row['epoch']:>3}/{total_epochs}  loss {row['train_loss']:.4f}  "
-            f"val {select_on} {score}{' *' if row['is_best'] else '  '}  "
+            f"val {select_on} {score}{' best' if row['is_best'] else '     '}  "
             f"{row['epoch_s']:.1f} s, {waiting:.0%} of it waiting for data"
         )
 

@@ -90,16 +90,20 @@ def refused(*arguments: str) -> str:
     return str(caught.value)
 
 
-def test_by_default_the_workspace_and_the_newest_first(commit: Experiments) -> None:
+def test_by_default_the_newest_first_and_what_they_started_from(commit: Experiments) -> None:
     commit("first", metrics(0.6, minutes=3), train__lr=0.01)
     commit("second", metrics(0.7, half=0.05, minutes=250), train__lr=0.1)
     rows, said = compare()
     assert rows == [
         ["experiment", "train.lr", "val action top1", "test action top1", "minutes", "memory MB"],
-        ["workspace", "0.003", "0.500 [0.400–0.600]", "0.500 [0.400–0.600]", "2", "800"],
         ["second", "0.1", "0.700 [0.650–0.750]", "0.700 [0.650–0.750]", "250", "800"],
         ["first", "0.01", "0.600 [0.500–0.700]", "0.600 [0.500–0.700]", "3", "800"],
+        ["HEAD", "0.003", "0.500 [0.400–0.600]", "0.500 [0.400–0.600]", "2", "800"],
     ]
+    write(metrics(0.8), train__lr=1.0)
+    assert [row[0] for row in compare()[0][1:]] == ["workspace", "second", "first", "HEAD"]
+    write(metrics(0.6, minutes=3), train__lr=0.01)  # what an experiment leaves behind is not told twice
+    assert [row[0] for row in compare()[0][1:]] == ["second", "first", "HEAD"]
     assert Path("results/compare.png").read_bytes().startswith(b"\x89PNG") and "results/compare.png" in said
 
 
@@ -120,8 +124,8 @@ def test_experiments_of_another_commit(commit: Experiments) -> None:
     git("commit", "--quiet", "--allow-empty", "--message", "next", when=30)
     assert "Other commits have some: --all-commits" in refused()
     commit("same", metrics(0.9), train__lr=0.1)
-    assert [row[0] for row in compare()[0][1:]] == ["workspace", "same"]
-    assert [row[0] for row in compare("--all-commits")[0][1:]] == ["workspace", "same", "old", "same"]
+    assert [row[0] for row in compare()[0][1:]] == ["same", "HEAD"]
+    assert [row[0] for row in compare("--all-commits")[0][1:]] == ["same", "old", "same", "HEAD"]
     # Of two of one name the one of this commit.
     rows, _ = compare("same", "old")
     assert [row[1:3] for row in rows[1:]] == [["0.1", "0.900 [0.800–1.000]"], ["0.01", "0.600 [0.500–0.700]"]]
@@ -137,6 +141,7 @@ def test_runs_that_differ_in_their_seed_are_pooled(commit: Experiments) -> None:
     assert rows[1:] == [
         ["b", "0.1", "1", "0.700 [0.600–0.800]", "0.700 [0.600–0.800]", "2", "800"],
         ["a-s2 +2", "0.01", "3", "0.650 (0.500–0.850)", "0.650 (0.500–0.850)", "2", "800"],
+        ["HEAD", "0.003", "1", "0.500 [0.400–0.600]", "0.500 [0.400–0.600]", "2", "800"],
     ]
 
 
@@ -145,8 +150,8 @@ def test_only_what_differs_is_shown_and_absent_settings_are_none(commit: Experim
     commit("sgd", metrics(0.6), train__optimizer=sgd, data__split__seed=4)
     rows, _ = compare()
     assert rows[0][:5] == ["experiment", "split.seed", "optimizer.kind", "optimizer.momentum", "optimizer.nesterov"]
-    assert rows[1][:5] == ["workspace", "0", "adamw", "-", "-"]
-    assert rows[2][:5] == ["sgd", "4", "sgd", "0.9", "false"]
+    assert rows[1][:5] == ["sgd", "4", "sgd", "0.9", "false"]
+    assert rows[2][:5] == ["HEAD", "0", "adamw", "-", "-"]
 
 
 def test_another_metric_or_head(commit: Experiments) -> None:
@@ -165,7 +170,7 @@ def test_another_metric_or_head(commit: Experiments) -> None:
 def test_an_experiment_without_metrics_has_its_row(commit: Experiments) -> None:
     commit("broken", None, train__lr=0.5)
     rows, _ = compare()
-    assert rows[2] == ["broken", "0.5", "-", "-", "-", "-", "no results/metrics.json"]
+    assert rows[1] == ["broken", "0.5", "-", "-", "-", "-", "no results/metrics.json"]
     assert "none of broken has metrics" in refused("broken")
 
 
@@ -173,13 +178,13 @@ def test_the_table_is_written(commit: Experiments) -> None:
     commit("a|b", metrics(0.6), train__lr=0.01)
     compare("--out", "new/t.md", "--plot", "new/p.png")
     lines = Path("new/t.md").read_text(encoding="utf-8").splitlines()
-    assert lines[3].startswith(r"| a\|b | 0.01 | 0.600 [0.500–0.700] |") and Path("new/p.png").stat().st_size > 1000
+    assert lines[2].startswith(r"| a\|b | 0.01 | 0.600 [0.500–0.700] |") and Path("new/p.png").stat().st_size > 1000
     compare("--out", "t.csv")
     with Path("t.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [row["experiment"] for row in rows] == ["workspace", "a|b"]
-    assert rows[1]["val.action.top1_low"] == "0.5" and rows[1]["test.action.f1_macro"] == "0.3"
-    assert (rows[1]["train.lr"], rows[1]["minutes"], rows[1]["clips_per_s"]) == ("0.01", "2", "")
+    assert [row["experiment"] for row in rows] == ["a|b", "HEAD"]
+    assert rows[0]["val.action.top1_low"] == "0.5" and rows[0]["test.action.f1_macro"] == "0.3"
+    assert (rows[0]["train.lr"], rows[0]["minutes"], rows[0]["clips_per_s"]) == ("0.01", "2", "")
     assert "ends in .csv or .md" in refused("--out", "t.xlsx")
 
 
@@ -211,5 +216,5 @@ def test_outside_of_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_nothing_is_changed(commit: Experiments) -> None:
     commit("one", metrics(0.6))
     before = git("for-each-ref"), git("status", "--short")
-    assert [each.name for each in experiments_named([])] == ["workspace", "one"]
+    assert [each.name for each in experiments_named([])] == ["one", "HEAD"]
     assert (git("for-each-ref"), git("status", "--short")) == before

@@ -205,7 +205,7 @@ def test_val_is_taken_out_of_train_in_proportion(tmp_path, capsys):
 def test_the_epoch_may_be_chosen_on_the_folder_test(tmp_path):
     write_set(write_set(tmp_path / "raw", "train"), "test")
     reader = {**FOLDERS, "splits": {"train": "train", "val": "test", "test": None}}
-    with pytest.raises(UserError, match=r"a split without clips(?s:.*)test_frac 0 does without"):
+    with pytest.raises(UserError, match=r"a split without clips(?s:.*)test_frac: 0 with evaluate"):
         ingested(reader)
     manifest = ingested(reader, split={"train_frac": 0.8, "val_frac": 0.2, "test_frac": 0.0})
     assert Counter(clip.split for clip in manifest.clips) == {"train": 20, "val": 20}

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from hashlib import sha256
+
 from actrec.data.collect import warnings
 from actrec.data.manifest import Clip, Manifest
 from actrec.media.facts import MediaFacts
@@ -7,12 +10,21 @@ FACTS = MediaFacts("mp4", "h264", "yuv420p", 96, 96, 0, 20.0, 20, 1.0, "", 0, 0)
 
 
 def clip(name: str, split, labels: dict[str, str], group: str = "", sample: str = "") -> Clip:
-    return Clip(name, f"{name}.mp4", split, group, labels, None, None, "0" * 64, 1, FACTS, sample)
+    return Clip(
+        name, f"{name}.mp4", split, group, labels, None, None, sha256(name.encode()).hexdigest(), 1, FACTS, sample
+    )
 
 
 def test_nothing_is_said_of_clips_with_groups_labels_and_all_classes_everywhere():
     clips = [clip(f"{split}{k}", split, {"act": k}, split) for split in ("train", "val", "test") for k in "ab"]
     assert warnings(Manifest(tuple(clips), ("act",))) == []
+
+
+def test_copies_that_keep_groups_together_are_told_once_for_each_two():
+    ann, tom = clip("1", "train", {"act": "a"}, "ann"), clip("2", "val", {"act": "a"}, "tom")
+    copies = [replace(tom, clip_id=name, path=f"{name}.mp4", sha256=ann.sha256) for name in "34"]
+    said = warnings(Manifest((ann, tom, *copies), ("act",)))
+    assert said == ["groups ann and tom stay together, for both have the same file: 1.mp4 and 3.mp4"]
 
 
 def test_missing_groups_labels_and_classes_are_told():

@@ -1,7 +1,6 @@
 """Promises that no other test is about: what README.md tells a user to write is an experiment, and its counts hold."""
 
 import re
-from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from actrec.params.load import checked
+from actrec.params.load import checked, load
 from actrec.sweep.plan import grid_choices
 from actrec.sweep.sweep import planned
 
@@ -29,21 +28,12 @@ def block_after(words: str) -> dict[str, Any]:
     return yaml.load(match[1])
 
 
-def edited(params: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return params as a user edits them: sections keep their other settings, and a choice by `kind` is replaced."""
-    result = deepcopy(dict(params))
-    for name, value in changes.items():
-        is_section = isinstance(value, dict) and isinstance(result.get(name), dict) and "kind" not in value
-        result[name] = edited(result[name], value) if is_section else value
-    return result
-
-
-def test_from_scratch_is_an_experiment() -> None:
-    params = checked(edited(FOLDER, block_after("To train from scratch on a CPU instead, set")), "README.md")
+def test_from_scratch_nothing_is_fetched() -> None:
+    assert "actrec recipe folder-scratch" in README
+    params = load(REPO / "recipes/folder-scratch.yaml")
     rgb = params.model.backbones.rgb
     assert rgb and (rgb.kind, rgb.weights.kind, rgb.frozen) == ("small3d", "none", False)
-    assert params.frames.size_px >= rgb.input_px
-    assert params.train.epochs == FOLDER["train"]["epochs"]
+    assert params.data == load(REPO / "recipes/folder.yaml").data
 
 
 def test_the_table_s_section_fits_the_recipe() -> None:

@@ -91,6 +91,11 @@ CHANGES: dict[str, dict[str, Any]] = {
         "model": {"backbones": {"rgb": {**NETWORK, "frozen": False}}},
         "train": {"epochs": 1, "freeze": {"epochs": 1}},
     },
+    "folder-scratch": {
+        "data": {"reader": {"group_regex": r"(subject\d+)_"}},
+        "model": {"backbones": {"rgb": {"width": 4, "input_px": 32}}},
+        "train": {"epochs": 1},
+    },
     "linear-probe": {"model": {"backbones": {"rgb": {**NETWORK, "frozen": True}}}},
     "sound": {
         "data": {"reader": {"group_regex": r"(subject\d+)_"}},
@@ -156,7 +161,7 @@ def make_active(recipe: str, reproduced: Checkout) -> None:
     """Activate a recipe, with its data set in place and small settings, and remove what another has made."""
     raw = reproduced.folder / "data/raw"
     match recipe:
-        case "folder":
+        case "folder" | "folder-scratch":
             fill_folders(raw / "clips", raw / "demo/clips")
         case "sound":
             fill_folders(raw / "sounds", raw / "demo/clips")

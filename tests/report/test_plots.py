@@ -50,6 +50,18 @@ def test_every_figure_for_few_and_many_classes(c: int, n: int, without_clips: in
         assert (pixels(content)[-3:] == 255).all(), f"{what}: something runs off the lower edge"
 
 
+@pytest.mark.parametrize("c", [1, 2, 5])
+def test_no_class_is_among_the_best_and_the_worst_though_all_are_equal(c: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"class {k}" for k in range(c)]
+    labels = np.repeat(np.arange(c), 2)
+    shown: list[list[str]] = []
+    monkeypatch.setattr(plots, "_class_bars", lambda axes, order, *rest: shown.append([names[k] for k in order]))
+    scores = Scores("test", "act", tuple(map(str, range(2 * c))), np.eye(c)[labels], labels, tuple(names))
+    plots.best_worst(scores, summarise(scores))
+    best, worst = shown
+    assert not set(best) & set(worst) and len(best) == max(1, c // 2) and len(worst) == c // 2
+
+
 def test_awkward_names_are_drawn_without_a_warning() -> None:
     for what, content in draw(make_scores(AWKWARD, n=40)).items():
         assert pixels(content).std() > 5, what

@@ -145,6 +145,7 @@ def test_a_dry_run_prints_the_commands(write_sweep: WriteSweep) -> None:
     before = Path("params.yaml").read_bytes()
     done = CliRunner().invoke(app, ["sweep", "lr", "--dry-run"], catch_exceptions=False)
     assert done.stdout.splitlines() == [
+        "# from recipe demo, on data/raw/demo; params.yaml stays as it is",
         f"dvc exp run --name lr-00-lr0.01 -S train.lr={json.dumps(0.01)}",
         "dvc exp run --name lr-01-lr0.1 -S train.lr=0.1",
     ]

@@ -44,7 +44,7 @@ def test_a_run_is_described():
         "lr": "0.01, schedule cosine",
         "optimizer": "sgd, weight decay 0.0001",
         "batch size": "64, shuffled",
-        "epochs": "20, after 3 with frozen backbones, at most 8 without a gain",
+        "epochs": "20, after 3 with frozen backbones, or until 8 have brought no gain",
         "class weights": "none",
         "selects on": "class.mean_per_class_acc",
         "device": "auto, 2 threads, fp32",

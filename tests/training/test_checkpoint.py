@@ -149,7 +149,7 @@ def test_it_opens_without_running_code(saved):
 
 
 def test_there_is_none(tmp_path):
-    with pytest.raises(UserError, match=r"best\.pt: no checkpoint yet\. Train one: dvc repro"):
+    with pytest.raises(UserError, match=r"best\.pt: no checkpoint here\. Train one: dvc repro"):
         load_model(tmp_path / "best.pt")
 
 

@@ -376,7 +376,7 @@ def test_what_is_printed(bench, capsys):
     }
     epoch_printer("action.top1", 30)(row)
     assert capsys.readouterr().err == (
-        "epoch   2/30  loss 0.5000  val action.top1 0.7500 *  5.0 s, 25% of it waiting for data\n"
+        "epoch   2/30  loss 0.5000  val action.top1 0.7500 best  5.0 s, 25% of it waiting for data\n"
     )
     epoch_printer("action.top1", 30)({**row, "val_score": None, "is_best": False})
-    assert "  val action.top1 -         5.0 s, 25%" in capsys.readouterr().err
+    assert "  val action.top1 -            5.0 s, 25%" in capsys.readouterr().err
