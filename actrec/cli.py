@@ -73,14 +73,14 @@ def recipe(
 
 @app.command(epilog=examples("actrec predict clip.mp4", "actrec predict videos/ --out predictions.csv"))
 def predict(
-    source: Annotated[Path, typer.Argument(help="A video, or a folder of them.")],
+    source: Annotated[Path, typer.Argument(help="A video, a sound or a picture, or a folder of them.")],
     out: Annotated[Path | None, typer.Option(help="Write a CSV here instead of printing it.")] = None,
     checkpoint: Annotated[Path, typer.Option(help="A model that `train` wrote.")] = Path("models/best.pt"),
     window_s: Annotated[
         float | None, typer.Option(min=0.05, help="Look at long videos in windows of so many seconds.")
     ] = None,
 ) -> None:
-    """Say what the model sees in a video, or in each one of a folder.
+    """Say what the model sees or hears in a file, or in a folder's.
 
     A bad file gets a row that says what is wrong with it; the others go on.
     """

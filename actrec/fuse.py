@@ -10,7 +10,7 @@ from actrec.errors import UserError
 from actrec.metrics import multi_label
 from actrec.metrics.classification import Scores, class_recalls, confusion_matrix, predicted_classes
 from actrec.metrics.summary import AnyScores
-from actrec.outputs import fused_output, label_head, stream_output
+from actrec.outputs import fused_output, label_head, modality_of, stream_output
 from actrec.report.scores_file import SavedScores, load_scores
 
 _COLUMNS = ("split", "output", "top1", "mean_per_class_acc", "map_macro")
@@ -18,7 +18,7 @@ _NONE = "-"
 
 
 def fused_table(ratio: str, *, scores: Path) -> str:
-    """Return a line a split and head: what the modalities say together, averaged in a ratio.
+    """Return a line a split and head: what the modalities say together, averaged in a ratio, and what each says alone.
 
     top1 and mean_per_class_acc, or map_macro where clips may have several classes.
 
@@ -36,9 +36,11 @@ def fused_table(ratio: str, *, scores: Path) -> str:
             "{kind: late} each has its own"
         )
     weights = parse_ratio(ratio, saved.modalities)
-    rows = [_COLUMNS, *(_row(each) for each in fused_scores(saved, weights))]
+    alone = [each for each in saved.scores if modality_of(each.head) in saved.modalities]
+    rows = [_COLUMNS, *(_row(each) for each in (*fused_scores(saved, weights), *alone))]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return "\n".join(_line(row, widths) for row in rows)
+    shares = ", ".join(f"{modality} {weight:g}" for modality, weight in zip(saved.modalities, weights, strict=True))
+    return "\n".join([f"{scores}: {shares}; below, each alone", *(_line(row, widths) for row in rows)])
 
 
 def parse_ratio(text: str, modalities: Sequence[str]) -> list[float]:

@@ -50,7 +50,7 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     labels = {"heads": index.heads, "multi_label": index.multi_label}
     made, note = make_manifest(usable, rows=index.rows, problems=problems, **labels, **data.split.model_dump())
     write_atomic(paths.manifest(data.name), manifest.dump(made))
-    for line in filter(None, (note, *warnings(made), summary(made, num_bad=len(bad)))):
+    for line in filter(None, (note, *warnings(made), summary(made, num_bad=len(bad), listed_in=bad_list))):
         say(f"ingest: {line}")
 
 

@@ -45,12 +45,13 @@ def listen(p: Params) -> None:
     without = {clip.clip_id: NO_TRACK for clip in manifest.clips if not clip.sound_path}
     maker = Maker("mels", ".npy", make_mel_file, pack_mel_files, version, m.timeout_s, HEAVY_IMPORTS, SILENT)
     built = build_folder(paths.mels(name), jobs, maker, about={"spec": asdict(spec)}, absent=without)
-    bad = list_failed(built, "mels", path_of={c.clip_id: c.sound_path for c in manifest.clips}, to=bad_list)
+    silence = "no sample is above -100 dBFS" if p.data.media == "sound" else ""  # others still have their pictures
+    paths_of = {clip.clip_id: clip.sound_path for clip in manifest.clips}
+    bad = list_failed(built, "mels", path_of=paths_of, to=bad_list, why_empty=silence)
     flags = sound_list.statuses(manifest, built.absent, bad)
     write_atomic(paths.sound(name), sound_list.dump(flags))
     say(f"mels: {len(jobs) - len(bad)} sound tracks, {built.news()}, {sound_list.tally(flags)}")
-    # A clip that loses its sound still has its pictures, unless it is nothing but sound.
-    judged = manifest if p.data.media == "sound" else Manifest((), ())
+    judged = manifest if silence else Manifest((), ())
     quarantine.check_losses(judged, bad, max_bad_frac=p.data.max_bad_frac, total=len(jobs), listed_in=bad_list)
     sound_list.check_any(flags, listed_in=paths.sound(name))
 

@@ -122,7 +122,11 @@ def clips(project, make_clip):
 def test_an_unreadable_video_below_the_limit_is_set_aside_and_listed(typed, clips):
     write_clips(*clips, group="who", data__max_bad_frac=0.1)
     code, said = typed("python -m pipeline.ingest")
-    assert code == 0 and "ingest: 11 clips" in said and said.endswith("; 1 bad file\n")
+    assert (
+        code == 0
+        and "ingest: 11 clips" in said
+        and "; 1 bad file, listed in data/interim/mine/quarantine_ingest.csv\n" in said
+    )
     (bad,) = quarantine.load(BAD)
     assert bad.path == "7.mp4" and bad.reason in ("truncated", "unreadable") and bad.message
 

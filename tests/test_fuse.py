@@ -41,10 +41,13 @@ def rows(text: str) -> list[list[str]]:
 
 def test_by_hand(file: Path) -> None:
     header = ["split", "output", "top1", "mean_per_class_acc", "map_macro"]
-    assert rows(fused_table("1:1", scores=file)) == [header, ["test", "rgbpose_1:1/act", "0.7500", "0.8333", "-"]]
-    assert rows(fused_table("3:1", scores=file))[1] == ["test", "rgbpose_3:1/act", "0.7500", "0.8333", "-"]
-    assert rows(fused_table("9:1", scores=file))[1] == ["test", "rgbpose_9:1/act", "0.5000", "0.6667", "-"]
-    assert rows(fused_table("0:1", scores=file))[1][2:4] == ["0.5000", "0.6667"]
+    alone = [["test", f"{modality}/act", "0.5000", "0.6667", "-"] for modality in ("rgb", "pose")]
+    first, *table = rows(fused_table("1:1", scores=file))
+    assert first == f"{file}: rgb 1, pose 1; below, each alone".split()
+    assert table == [header, ["test", "rgbpose_1:1/act", "0.7500", "0.8333", "-"], *alone]
+    assert rows(fused_table("3:1", scores=file))[2] == ["test", "rgbpose_3:1/act", "0.7500", "0.8333", "-"]
+    assert rows(fused_table("9:1", scores=file))[2] == ["test", "rgbpose_9:1/act", "0.5000", "0.6667", "-"]
+    assert rows(fused_table("0:1", scores=file))[2][2:4] == ["0.5000", "0.6667"]
 
 
 def test_a_ratio_that_evaluate_has_made_is_the_same_numbers() -> None:
@@ -60,7 +63,7 @@ def test_heads_of_several_classes_have_their_own_metric(tmp_path: Path) -> None:
     (tmp_path / "scores.npz").write_bytes(dump_scores(streams, modalities=("rgb", "pose")))
     # Class a is found first (1), class b second of two (1/2).
     found = rows(fused_table("1:1", scores=tmp_path / "scores.npz"))
-    assert found[1] == ["val", "rgbpose_1:1/acts", "-", "-", "0.7500"]
+    assert found[2] == ["val", "rgbpose_1:1/acts", "-", "-", "0.7500"]
 
 
 @pytest.mark.parametrize("ratio", ["", "1", "1:1:1", "a:b", "1:", "-1:1", "0:0", "nan:1", "inf:1", "1,1"])

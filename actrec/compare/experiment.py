@@ -9,6 +9,8 @@ from typing import Any
 SPLITS = ("val", "test")
 SEED = "seed"
 COSTS = ("minutes", "peak_memory_mb", "clips_per_s")
+# Of many settings that differ these are shown before all others.
+_SECTIONS = ("recipe", "seed", "model", "train", "data", "frames")
 # What a head is compared by, where nothing else is asked for: the first that it has.
 _METRICS = ("top1", "map_macro")
 
@@ -119,12 +121,14 @@ def _pooled(group: Sequence[Experiment]) -> Point:
 
 
 def differing(shown: Sequence[Point]) -> list[str]:
-    """Return the settings in which points differ, in the order of their files; not the seed, if it is pooled over."""
+    """Return the settings in which points differ, what says most first; not the seed, if it is pooled over."""
     pooled = any(len(point.experiments) > 1 for point in shown)
     names = dict.fromkeys(name for point in shown for name in point.params if name != SEED or not pooled)
-    return [
+    found = [
         name for name in names if len({json.dumps(point.params.get(name, ...), default=str) for point in shown}) > 1
     ]
+    ranks = {section: rank for rank, section in enumerate(_SECTIONS)}
+    return sorted(found, key=lambda name: ranks.get(name.partition(".")[0], len(ranks)))
 
 
 def heads_of(experiments: Sequence[Experiment]) -> list[str]:

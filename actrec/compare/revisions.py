@@ -5,7 +5,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,7 +15,7 @@ from actrec.compare.experiment import Experiment, flat
 from actrec.errors import UserError
 
 WORKSPACE = "workspace"
-_PARAMS, _METRICS = "params.yaml", "results/metrics.json"
+_PARAMS, _METRICS, _LOCK = "params.yaml", "results/metrics.json", "dvc.lock"
 # refs/exps/<baseline commit, its first two digits a folder>/<name>; what is below refs/exps/exec is DVC's own.
 _EXPERIMENT = re.compile(r"refs/exps/([0-9a-f]{2})/([0-9a-f]{38,62})/(.+)")
 _GIT_TIMEOUT_S = 60
@@ -36,6 +36,7 @@ def experiments_named(names: Sequence[str], *, all_commits: bool = False) -> lis
     Args:
         names: Of experiments (also with * and ?), branches, tags, commits, or `workspace`. None: every experiment of
             the current commit, newest first, and that commit; before them the workspace, if it is none of these.
+            Settings that were not run have no scores: those that lie beside them are of others.
         all_commits: Without names: the experiments of every commit.
 
     Raises:
@@ -48,14 +49,14 @@ def experiments_named(names: Sequence[str], *, all_commits: bool = False) -> lis
     if names:
         return [found for name in dict.fromkeys(names) for found in _named(name, refs, head)]
     own = [ref for ref in refs if all_commits or ref.baseline == head]
-    if not own:
+    here, started_from = _of_workspace(), _of_revision(head, "HEAD")
+    if not own and not (here.metrics and started_from.metrics and here.metrics != started_from.metrics):
         elsewhere = " Other commits have some: --all-commits." if refs else ""
         raise UserError(
             f"commit {head[:7]} has no experiments yet.{elsewhere} Make one: dvc exp run -S train.lr=0.001 · several: "
             "actrec sweep · or name branches and commits: actrec compare workspace HEAD"
         )
-    kept = [*(_of_revision(ref.ref, ref.name) for ref in own), _of_revision(head, "HEAD")]
-    here = _of_workspace()
+    kept = [*(_of_revision(ref.ref, ref.name) for ref in own), started_from]
     is_kept = any((here.params, here.metrics) == (other.params, other.metrics) for other in kept)
     return kept if is_kept else [here, *kept]
 
@@ -95,27 +96,43 @@ def _unknown(name: str, refs: Sequence[Ref]) -> str:
 
 
 def _of_workspace() -> Experiment:
-    files = [Path(name) for name in (_PARAMS, _METRICS)]
+    files = [Path(name) for name in (_PARAMS, _METRICS, _LOCK)]
     return _experiment(WORKSPACE, *(file.read_text(encoding="utf-8") if file.is_file() else None for file in files))
 
 
 def _of_revision(revision: str, name: str) -> Experiment:
-    return _experiment(name, *(_git("show", f"{revision}:./{path}") for path in (_PARAMS, _METRICS)))
+    return _experiment(name, *(_git("show", f"{revision}:./{path}") for path in (_PARAMS, _METRICS, _LOCK)))
 
 
-def _experiment(name: str, params: str | None, metrics: str | None) -> Experiment:
-    note = "" if metrics else f"no {_METRICS}"
-    return Experiment(name, flat(_yaml(params, name)), _json(metrics, name), note)
+def _experiment(name: str, params: str | None, metrics: str | None, lock: str | None) -> Experiment:
+    settings = _yaml(params, _PARAMS, name)
+    if not metrics:
+        return Experiment(name, flat(settings), note=f"no {_METRICS}")
+    if not _was_run(settings, _yaml(lock, _LOCK, name)):
+        return Experiment(name, flat(settings), note=f"{_PARAMS} not run: dvc repro")
+    return Experiment(name, flat(settings), _json(metrics, name))
 
 
-def _yaml(text: str | None, name: str) -> dict[str, Any]:
+def _was_run(settings: Mapping[str, Any], lock: Mapping[str, Any]) -> bool:
+    """Tell whether every stage in dvc.lock was run with these settings; true if DVC has recorded none."""
+    recorded = [stage.get("params", {}).get(_PARAMS, {}) for stage in lock.get("stages", {}).values()]
+    return all(_at(settings, name) == value for own in recorded for name, value in own.items())
+
+
+def _at(settings: Any, name: str) -> Any:
+    for part in name.split("."):
+        settings = settings.get(part) if isinstance(settings, Mapping) else None
+    return settings
+
+
+def _yaml(text: str | None, file: str, name: str) -> dict[str, Any]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
         found = YAML(typ="safe", pure=True).load(text) if text else {}
     except YAMLError as error:
-        raise UserError(f"{name}: its {_PARAMS} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{name}: its {file} is not valid YAML: {' '.join(str(error).split())}") from None
     return found if isinstance(found, dict) else {}
 
 

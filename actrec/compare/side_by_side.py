@@ -51,7 +51,7 @@ def compare(
     write_atomic(plot, comparison_png(shown, measures, title="Experiments"))
     say(f"{plot}: the picture")
     if (hidden := len(differing(shown)) - MAX_SETTINGS) > 0:
-        say(f"{hidden} more settings differ and are not shown; all are in: --out compare.csv")
+        say(f"{hidden} more settings differ and are not shown; all are in {out or '--out compare.csv'}")
     return table
 
 

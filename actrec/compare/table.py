@@ -17,6 +17,7 @@ _PLAIN_COLUMNS = 200
 MAX_SETTINGS = 8
 _COST_NAMES = {"minutes": "minutes", "peak_memory_mb": "memory MB", "clips_per_s": "clips/s"}
 _NOTE_CHARS = 60
+_HEADING_CHARS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +34,15 @@ class Table:
         lines = [self.header, rule, *self.rows]
         return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
-    def rich(self) -> "RichTable":
-        """Return the table for a terminal."""
+    def rich(self, *, stacked: bool) -> "RichTable":
+        """Return the table for a terminal; `stacked` sets the parts of long headings below each other."""
         from rich.table import Table as RichTable
         from rich.text import Text
 
         table = RichTable(box=None, pad_edge=False, header_style="bold")
         for name, numeric in zip(self.header, self.numeric, strict=True):
-            table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+            heading = name.replace(".", ".\n") if stacked and len(name) > _HEADING_CHARS else name
+            table.add_column(Text(heading), justify="right" if numeric else "left", overflow="fold")
         for row in self.rows:
             table.add_row(*(Text(cell) for cell in row))  # Text: names are shown as they are, not read as markup
         return table
@@ -50,9 +52,10 @@ class Table:
         from rich.console import Console
 
         console = Console(file=file)
-        if not console.is_terminal:
+        is_terminal = console.is_terminal
+        if not is_terminal:
             console = Console(file=file, width=_PLAIN_COLUMNS, color_system=None, legacy_windows=False)
-        console.print(self.rich(), crop=False)
+        console.print(self.rich(stacked=is_terminal), crop=False)
 
 
 def table_of(shown: Sequence[Point], measures: Sequence[tuple[str, str]]) -> Table:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from actrec.data.checks import check_labels, check_splits_filled
 from actrec.data.manifest import SPLITS, Clip, Manifest, Media, Split, classes_of
@@ -138,6 +139,8 @@ def _fault_of_people(row: Row, facts: MediaFacts) -> Quarantined | None:
     for box in row.people.boxes:
         if fault := box_fault(box, width_px=width_px, height_px=height_px, wraps=row.people.wraps):
             return Quarantined(row.clip_id, STAGE, fault[0], row.path, fault[1])
+    if len(set(row.people.boxes)) == 1:
+        return Quarantined(row.clip_id, STAGE, "same_person", row.path, f"both boxes are {row.people.boxes[0]}")
     return None
 
 
@@ -235,6 +238,11 @@ def warnings(manifest: Manifest) -> list[str]:
         paths = " and ".join(dict.fromkeys((first.path, second.path)))
         found.append(f"groups {first.group} and {second.group} stay together, for both have the same file: {paths}")
     for head in manifest.heads:
+        if head not in manifest.multi_label and len(manifest.classes[head]) == 1:
+            found.append(f"{head} has one class, {manifest.classes[head][0]}: there is nothing to tell apart")
+        if both := _differing_copies(manifest, head):
+            paths = " and ".join(both)
+            found.append(f"the same file has two labels for {head}: {paths}")
         unlabelled = sum(head not in clip.labels for clip in manifest.clips)
         if unlabelled:
             found.append(f"{unlabelled} clips have no label for {head}; they count for the other heads alone")
@@ -269,6 +277,17 @@ def _joined_groups(manifest: Manifest) -> list[tuple[Clip, Clip]]:
     return list(found.values())
 
 
+def _differing_copies(manifest: Manifest, head: str) -> tuple[str, str] | None:
+    """Return two files with the same bytes whose clips are all of them and have different labels, if there are such."""
+    first: dict[str, Clip] = {}
+    for clip in manifest.clips:
+        is_whole = clip.start_s is None and clip.people is None and head in clip.labels
+        other = first.setdefault(clip.sha256, clip) if is_whole else clip
+        if other is not clip and other.labels[head] != clip.labels[head]:
+            return other.path, clip.path
+    return None
+
+
 def _differing_samples(manifest: Manifest, head: str) -> list[str]:
     labels: dict[str, set[str]] = defaultdict(set)
     for clip in manifest.clips:
@@ -277,7 +296,7 @@ def _differing_samples(manifest: Manifest, head: str) -> list[str]:
     return sorted(sample for sample, own in labels.items() if len(own) > 1)
 
 
-def summary(manifest: Manifest, *, num_bad: int) -> str:
+def summary(manifest: Manifest, *, num_bad: int, listed_in: Path) -> str:
     """Return what the user should check at a glance: counts by split and class, and groups that are in two splits."""
     splits_of: dict[str, set[str]] = defaultdict(set)
     for clip in manifest.clips:
@@ -295,5 +314,5 @@ def summary(manifest: Manifest, *, num_bad: int) -> str:
     return (
         f"{len(manifest.clips)} clips{samples} ({sizes}), {sounding} with sound{skeletons}, classes: {classes}; "
         f"{len(splits_of)} groups, {len(parted)} of them in two splits{named}; "
-        f"{num_bad} bad file{'' if num_bad == 1 else 's'}"
+        f"{num_bad} bad file{'' if num_bad == 1 else 's'}{f', listed in {listed_in}' if num_bad else ''}"
     )

@@ -18,11 +18,11 @@ class Quarantined:
     """One clip that a stage set aside, or whose sound or skeleton it cannot use; `path` is that of the file at fault.
 
     `reason` is a code: not_media, playlist, empty, no_video, no_image, no_audio, unreadable, truncated, too_large,
-    frame_mismatch, too_short, decoder_error, decoder_crash, decoder_timeout, out_of_memory; no_skeleton, and those of
-    `actrec.pose`; of a pair of people unknown_person (no box says where one of them is), swapped_corners (the second
-    corner is left of or above the first), empty_box (less than a pixel wide or high), box_outside (less than a pixel of
-    it is in the picture, or more than a panorama), no_time (none says when in a video the boxes hold). `message` is the
-    decoder's own, shortened.
+    frame_mismatch, too_short, silent, decoder_error, decoder_crash, decoder_timeout, out_of_memory; no_skeleton, and
+    those of `actrec.pose`; of a pair of people unknown_person (no box says where one of them is), same_person (both
+    boxes are the same), swapped_corners (the second corner is left of or above the first), empty_box (less than a pixel
+    wide or high), box_outside (less than a pixel of it is in the picture, or more than a panorama), no_time (none says
+    when in a video the boxes hold). `message` is the decoder's own, shortened.
     """
 
     clip_id: str
@@ -48,6 +48,13 @@ def load(path: Path | str) -> list[Quarantined]:
         return [Quarantined(**{**row, "attempts": int(row["attempts"])}) for row in csv.DictReader(file)]
 
 
+def _place(item: Quarantined) -> str:
+    """Return the file at fault, with the clip if its name does not say which that is."""
+    if item.clip_id.startswith(item.path):  # of a pair it goes on with the boxes
+        return item.clip_id
+    return item.path if item.clip_id in item.path else f"{item.clip_id} in {item.path}"
+
+
 def check_losses(
     manifest: Manifest, bad: Sequence[Quarantined], *, max_bad_frac: float, total: int, listed_in: Path
 ) -> None:
@@ -65,7 +72,7 @@ def check_losses(
     """
     if not bad:
         return
-    first = "".join(f"\n  {item.path}: {item.reason}: {item.message}" for item in sorted(bad)[:_SHOWN])
+    first = "".join(f"\n  {_place(item)}: {item.reason}: {item.message}" for item in sorted(bad)[:_SHOWN])
     shown = f"{first}\n  … all {len(bad)} in {listed_in}"
     if len(bad) > max_bad_frac * total:
         raise UserError(

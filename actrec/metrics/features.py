@@ -29,14 +29,19 @@ class FeatureHealth:
 
     def warning(self, modality: str) -> str:
         """Return what the user should look into, "" if nothing."""
-        dead_frac = self.dead_units / self.units
-        if self.zero_frac <= MAX_ZERO_FRAC and dead_frac <= MAX_DEAD_FRAC and not self.zero_vectors:
+        found = []
+        if self.zero_frac > MAX_ZERO_FRAC:
+            found.append(f"{self.zero_frac:.0%} of the values are 0 (expected at most {MAX_ZERO_FRAC:.0%})")
+        if self.dead_units > MAX_DEAD_FRAC * self.units:
+            limit = f"expected at most {MAX_DEAD_FRAC:.0%}"
+            found.append(f"{self.dead_units} of {self.units} units never move ({limit})")
+        if self.zero_vectors:
+            found.append(f"{self.zero_vectors} vectors are all zeros (expected none)")
+        if not found:
             return ""
         return (
-            f"WARNING: features of {modality}: {self.zero_frac:.0%} of the values are 0 (expected at most "
-            f"{MAX_ZERO_FRAC:.0%}), {self.dead_units} of {self.units} units never move (expected at most "
-            f"{MAX_DEAD_FRAC:.0%}), {self.zero_vectors} vectors are all zeros (expected none). Look at its weights, at "
-            "what it is shown (data/processed/<dataset>), and at input_px"
+            f"WARNING: features of {modality}: {', '.join(found)}. Look at its weights, at what it is shown "
+            "(data/processed/<dataset>), and at input_px"
         )
 
     def as_dict(self) -> dict[str, float | int]:

@@ -54,7 +54,7 @@ def pair_grid(pairs: Sequence[PairView], titles: Sequence[str], *, subtitle: str
             height_in,
             title="Wrong, and sure of it",
             subtitle=subtitle,
-            caption="true → predicted (probability) · A orange, B blue, as in the manifest",
+            caption="true → predicted (probability) · A orange, B blue: the first and the second box of the row",
         )
         cells = fig.subplots(rows, across, squeeze=False).flat
         for number, axes in enumerate(cells):

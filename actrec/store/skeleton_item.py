@@ -14,6 +14,10 @@ from actrec.pose.read import read_skeletons
 from actrec.pose.skeleton import Fault, Skeleton, SkeletonFile
 
 _EVERYBODY = 1_000_000
+_NO_SIZE = (
+    "nothing says how large the picture is in which these pixels lie: add the columns width and height to a table of "
+    "joints, <name>/img_shape (height, width) to an npz"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ def keep_wanted(task: SkeletonTask) -> tuple[bytes, list[Fault]]:
         if skeleton is None:
             faults.append(reported.get(name) or Fault(name, "no_skeleton", "the file has none of this name"))
         elif skeleton.keypoint.shape[-1] == 2 and not (skeleton.img_shape or video_shape):
-            faults.append(Fault(name, "no_img_shape", "neither the file nor a video says how large the picture is"))
+            faults.append(Fault(name, "no_img_shape", _NO_SIZE))
         else:
             kept.append(replace(skeleton, img_shape=skeleton.img_shape or video_shape))
     if faults and len(task.wanted) == 1:

@@ -20,11 +20,23 @@ def build_folder(
         return build(out, jobs, maker, about=about, store=store, workers=worker_count(), absent=absent)
 
 
-def list_failed(built: Built, stage: str, *, path_of: Mapping[str, str], to: Path) -> list[Quarantined]:
-    """Write the quarantine list of a stage to `to`, and return it; `path_of` says which file was read for a clip."""
+def list_failed(
+    built: Built, stage: str, *, path_of: Mapping[str, str], to: Path, why_empty: str = ""
+) -> list[Quarantined]:
+    """Write the quarantine list of a stage, and return it.
+
+    Args:
+        built: What became of the stage's clips.
+        stage: Its name.
+        path_of: Which file was read for a clip.
+        to: The file to write.
+        why_empty: What is to be said of clips of which there is nothing to make; "" where that is no fault.
+    """
     bad = [
         Quarantined(o.item.clip_id, stage, o.reason, path_of[o.item.clip_id], o.message, o.attempts)
         for o in built.failed
     ]
+    if why_empty:
+        bad += [Quarantined(i, stage, built.absent[i], path_of[i], why_empty) for i in built.empty]
     write_atomic(to, quarantine.dump(bad))
     return bad

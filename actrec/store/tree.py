@@ -56,12 +56,14 @@ class Maker:
 class Built:
     """What `build` did: how many items it computed anew, how many of them at the second attempt, and what failed.
 
+    `empty` are the clips of which there is nothing to make.
     `absent` says of each clip that has no item why: what `build` was told, what failed, and what was empty.
     """
 
     computed: int
     retried: int
     failed: list[Outcome]
+    empty: list[str]
     absent: dict[str, str]
 
     def news(self) -> str:
@@ -123,6 +125,7 @@ def build(
         computed=len(missing) - len(keys_failed),
         retried=sum(outcome.attempts > 1 and not outcome.reason for outcome in outcomes),
         failed=failed,
+        empty=list(empty),
         absent=all_absent,
     )
 

@@ -149,9 +149,9 @@ def test_only_what_differs_is_shown_and_absent_settings_are_none(commit: Experim
     sgd = {"kind": "sgd", "momentum": 0.9, "nesterov": False, "weight_decay": 0.01}
     commit("sgd", metrics(0.6), train__optimizer=sgd, data__split__seed=4)
     rows, _ = compare()
-    assert rows[0][:5] == ["experiment", "split.seed", "optimizer.kind", "optimizer.momentum", "optimizer.nesterov"]
-    assert rows[1][:5] == ["sgd", "4", "sgd", "0.9", "false"]
-    assert rows[2][:5] == ["HEAD", "0", "adamw", "-", "-"]
+    assert rows[0][:5] == ["experiment", "optimizer.kind", "optimizer.momentum", "optimizer.nesterov", "split.seed"]
+    assert rows[1][:5] == ["sgd", "sgd", "0.9", "false", "4"]
+    assert rows[2][:5] == ["HEAD", "adamw", "-", "-", "0"]
 
 
 def test_another_metric_or_head(commit: Experiments) -> None:
@@ -186,6 +186,25 @@ def test_the_table_is_written(commit: Experiments) -> None:
     assert rows[0]["val.action.top1_low"] == "0.5" and rows[0]["test.action.f1_macro"] == "0.3"
     assert (rows[0]["train.lr"], rows[0]["minutes"], rows[0]["clips_per_s"]) == ("0.01", "2", "")
     assert "ends in .csv or .md" in refused("--out", "t.xlsx")
+
+
+def test_scores_are_never_shown_beside_settings_that_were_not_run(commit: Experiments) -> None:
+    commit("one", metrics(0.6), train__lr=0.01)
+    write(metrics(0.9), train__lr=0.5)
+    lock = "stages:\n  train:\n    params:\n      params.yaml:\n        seed: 0\n        train:\n          lr: {}\n"
+    Path("dvc.lock").write_text(lock.format(0.5))
+    settings = {"seed": 0, "train": {"lr": 0.5}}
+    Path("params.yaml").write_text(json.dumps(settings))
+    assert compare("workspace")[0][1][1:3] == ["0.900 [0.800–1.000]", "0.900 [0.800–1.000]"]
+    Path("dvc.lock").write_text(lock.format(0.25))
+    rows, _ = compare("workspace", "one")
+    assert rows[1][0] == "workspace" and "0.900" not in str(rows[1])
+    assert rows[1][-1] == "params.yaml not run: dvc repro"
+
+
+def test_without_experiments_the_workspace_is_beside_its_commit(commit: Experiments) -> None:
+    write(metrics(0.8), train__lr=0.1)
+    assert [row[0] for row in compare()[0][1:]] == ["workspace", "HEAD"]
 
 
 def test_errors_name_what_is_near(commit: Experiments) -> None:

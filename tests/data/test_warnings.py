@@ -5,6 +5,7 @@ from actrec.data.collect import warnings
 from actrec.data.manifest import Clip, Manifest
 from actrec.media.facts import MediaFacts
 
+ALONE = "there is nothing to tell apart"
 NO_SCORE = ". They have no score there: add clips of them from a group of their own, or merge them with other classes"
 FACTS = MediaFacts("mp4", "h264", "yuv420p", 96, 96, 0, 20.0, 20, 1.0, "", 0, 0)
 
@@ -24,7 +25,19 @@ def test_copies_that_keep_groups_together_are_told_once_for_each_two():
     ann, tom = clip("1", "train", {"act": "a"}, "ann"), clip("2", "val", {"act": "a"}, "tom")
     copies = [replace(tom, clip_id=name, path=f"{name}.mp4", sha256=ann.sha256) for name in "34"]
     said = warnings(Manifest((ann, tom, *copies), ("act",)))
-    assert said == ["groups ann and tom stay together, for both have the same file: 1.mp4 and 3.mp4"]
+    assert said == [
+        "groups ann and tom stay together, for both have the same file: 1.mp4 and 3.mp4",
+        f"act has one class, a: {ALONE}",
+    ]
+
+
+def test_one_file_with_two_labels_is_told_but_not_parts_of_one():
+    first, second = clip("1", "train", {"act": "a"}, "ann"), clip("2", "train", {"act": "b"}, "ann")
+    copy = replace(second, sha256=first.sha256)
+    told = [f"the same file has two labels for act: {first.path} and {copy.path}"]
+    assert [line for line in warnings(Manifest((first, copy), ("act",))) if "same file" in line] == told
+    for other in (second, replace(copy, labels={"act": "a"}), replace(copy, labels={}), replace(copy, start_s=1.0)):
+        assert not [line for line in warnings(Manifest((first, other), ("act",))) if "same file" in line]
 
 
 def test_missing_groups_labels_and_classes_are_told():
@@ -45,8 +58,8 @@ def test_missing_groups_labels_and_classes_are_told():
 
 
 def test_a_split_without_clips_lacks_no_classes():
-    clips = (clip("1", "train", {"act": "a"}, "x"), clip("2", "val", {"act": "a"}, "y"))
-    assert warnings(Manifest(clips, ("act",))) == []
+    clips = [clip(f"{split}{act}", split, {"act": act}, split) for split in ("train", "val") for act in "ab"]
+    assert warnings(Manifest(tuple(clips), ("act",))) == []
 
 
 def test_classes_are_counted_one_by_one_where_clips_have_several():
@@ -70,5 +83,6 @@ def test_samples_that_cannot_be_scored_are_told():
     said = warnings(Manifest(tuple(clips), ("act", "kind")))
     assert said == [
         "1 samples have clips with different labels for act, which therefore cannot be scored by sample: val walk",
+        f"kind has one class, x: {ALONE}",
         "1 clips have no label for kind; they count for the other heads alone",
     ]

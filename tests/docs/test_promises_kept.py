@@ -53,6 +53,20 @@ def test_the_sweep_has_nine_experiments(monkeypatch: pytest.MonkeyPatch) -> None
     assert "these are nine experiments" in README
 
 
+def test_the_sweep_that_is_shown_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPO)
+    file = tmp_path / "own.yaml"
+    yaml.dump(block_after("A file in `sweeps/` says what varies"), file)
+    assert planned(str(file)).num_runs == 2 * 2 * 3
+
+
+def test_the_pairs_that_are_shown_are_an_experiment() -> None:
+    params = yaml.load((REPO / "recipes/relation-demo.yaml").read_text(encoding="utf-8"))
+    params["data"]["reader"] |= block_after("Your own pairs are rows of a table")
+    params["demo"]["enabled"], params["train"]["class_weights"] = False, "balanced"
+    assert checked(params, "README.md").data.shows_pairs
+
+
 def test_the_sweeps_that_are_named_are_there() -> None:
     named = re.search(r"Shipped for `images`: ([^.]*)\.", README)
     assert named

@@ -45,7 +45,7 @@ def test_it_is_told_with_a_warning(tmp_path, capsys):
     captured = capsys.readouterr()
     lines = " ".join((captured.err + captured.out).split())
     assert "features: rgb: 25.0% of the values are 0, 2 of 4 units never move" in lines
-    assert "WARNING: features of rgb: 25% of the values are 0" in lines
+    assert "WARNING: features of rgb: 2 of 4 units never move (expected at most 10%). Look at" in lines
 
 
 def test_what_is_sound_is_told_without(tmp_path, capsys):
