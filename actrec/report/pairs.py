@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TILE_IN = (4.6, 2.6)  # width and height: nearly 16:9
 _ACROSS = 2
-_TITLE_IN, _HEAD_IN, _FOOT_IN, _GAP_IN = 0.32, 0.66, 0.35, 0.15
+_TITLE_IN, _HEAD_IN, _FOOT_IN, _GAP_IN = 0.5, 0.66, 0.35, 0.15  # two lines of title
 _MARKS = (("A", canvas.ORANGE), ("B", canvas.SKY))
 _LINE_WIDTH, _EDGE_WIDTH = 1.5, 2.8
 _LETTER_IN, _LETTER_SIZE = 0.17, 8.0  # the height of a letter on its patch, and its size in points
@@ -41,7 +41,7 @@ def pair_grid(pairs: Sequence[PairView], titles: Sequence[str], *, subtitle: str
 
     Args:
         pairs: At least one.
-        titles: The line above each: see `mistake_titles`.
+        titles: The lines above each: see `mistake_titles`.
         subtitle: The line below the heading.
     """
     across = min(_ACROSS, len(pairs))

@@ -14,6 +14,7 @@ from actrec.report.strips import NAME_CHARS, strips
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_CLIP_CHARS = 56
 _LINE_WIDTH, _EDGE_WIDTH, _DOT_SIZE = 1.6, 3.0, 7.0
 _COLOURS = {"left": canvas.ORANGE, "right": canvas.SKY, "middle": "#B4B4B4"}
 Side = Literal["left", "right", "middle"]
@@ -45,10 +46,14 @@ def surest_mistakes(scores: Scores, limit: int) -> list[int]:
 
 
 def mistake_titles(scores: Scores, rows: Sequence[int]) -> list[str]:
-    """Return a line a clip: its true class, what it is taken for, and how surely; in letters that can be drawn."""
+    """Return two lines a clip: its true class, what it is taken for, and how surely; and its id. All can be drawn."""
     names = canvas.short_names(scores.class_names, max_chars=NAME_CHARS)
+    clips = canvas.short_names([scores.clip_ids[row] for row in rows], max_chars=_CLIP_CHARS)
     said = predicted_classes(scores)
-    return [f"{names[scores.labels[row]]} → {names[said[row]]} ({scores.probs[row, said[row]]:.2f})" for row in rows]
+    return [
+        f"{names[scores.labels[row]]} → {names[said[row]]} ({scores.probs[row, said[row]]:.2f})\n{clip}"
+        for row, clip in zip(rows, clips, strict=True)
+    ]
 
 
 def skeleton_grid(
@@ -63,7 +68,7 @@ def skeleton_grid(
 
     Args:
         clips: At least one; of those that have fewer frames than others, the rest of the row stays empty.
-        titles: The line above each row: see `mistake_titles`.
+        titles: The lines above each row: see `mistake_titles`.
         joints: The names of a layout's joints, which say what is left and right.
         limbs: Pairs of joints.
         subtitle: The line below the heading.

@@ -82,6 +82,12 @@ def _connected(device: str, devices: int, precision: str) -> Fabric:
 def _refuse_too_many(device: str, devices: int) -> None:
     if device == "mps":
         raise UserError(f"train.devices is {devices}, but there is one mps device. Set train.devices: 1")
+    processors = os.cpu_count() or 1
+    if device == "cpu" and devices > max(processors, 2):
+        raise UserError(
+            f"train.devices is {devices}: on a CPU so many processes, each with a model, and this machine has "
+            f"{processors} processors. Set train.devices: {processors}"
+        )
     if device == "cuda" and devices > torch.cuda.device_count():
         found = torch.cuda.device_count()
         raise UserError(f"train.devices is {devices}, but torch sees GPUs here: {found}. Set train.devices: {found}")

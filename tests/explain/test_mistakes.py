@@ -97,7 +97,9 @@ def test_a_picture_a_head_of_its_first_output(folder: PoseFolder) -> None:
     )
     assert list(found) == ["test_rgbpose_1-1_act_skeletons.png"]
     with Image.open(io.BytesIO(found["test_rgbpose_1-1_act_skeletons.png"])) as image:
-        assert image.height == pytest.approx(110 * (0.66 + 1.8 + 0.4), abs=1), "one clip is wrong"
+        assert image.height == pytest.approx(110 * (0.66 + 0.3 + 0.16 + 1.5 + 0.4), abs=1), (
+            "one clip, two lines above it"
+        )
 
 
 def test_of_a_sample_its_first_clip_is_drawn(folder: PoseFolder) -> None:

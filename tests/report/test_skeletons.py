@@ -44,7 +44,7 @@ def test_the_surest_of_the_wrong_clips():
 
 
 def test_titles_say_what_is_true_and_what_was_said():
-    assert mistake_titles(SCORES, [4, 0]) == ["walk → run (0.90)", "run → walk (0.60)"]
+    assert mistake_titles(SCORES, [4, 0]) == ["walk → run (0.90)\nz", "run → walk (0.60)\nv"]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)

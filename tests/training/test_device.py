@@ -86,12 +86,14 @@ def test_threads_are_as_set():
     [
         ("cuda", r"train\.devices is 4, but torch sees GPUs here: 2\. Set train\.devices: 2"),
         ("mps", r"train\.devices is 4, but there is one mps device\. Set train\.devices: 1"),
+        ("cpu", r"train\.devices is 4: on a CPU so many processes.* has 3 processors\. Set train\.devices: 3"),
     ],
 )
 def test_more_devices_than_there_are(monkeypatch, device, message):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
     with pytest.raises(UserError, match=message):
         launch(device=device, threads=1, precision="fp32", devices=4)
 
