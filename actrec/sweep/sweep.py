@@ -106,6 +106,8 @@ def planned(name: str) -> Plan:
 
 def dry_run_lines(plan: Plan) -> Iterator[str]:
     """Yield from which settings, and the command of each run; of a sampled sweep, with points unknown, its space."""
+    if plan.folder.exists():
+        _check_unchanged(plan, _made_with(plan))
     yield f"# from recipe {plan.settings['recipe']}, on {plan.settings['data']['root']}; params.yaml stays as it is"
     if plan.sweep.sample:
         for name, dimension in plan.sweep.sample.space.items():
@@ -142,27 +144,37 @@ def run_sweep(name: str, *, restart: bool = False, retry: bool = False, command:
 
 
 def _begin(plan: Plan, *, restart: bool) -> None:
-    """Make sure that recorded runs are of this sweep, these settings, this code and this data."""
-    root = Path(plan.settings["data"]["root"])
-    # The demo's data are made of its settings, by code: both are looked at.
-    data = {} if plan.settings["demo"]["enabled"] else records.data_digest(root)
-    sweep = plan.sweep.model_dump(mode="json")
-    now = records.made_with(sweep, plan.settings, code=records.code_digests(_DVC_YAML), data=data)
-    before = records.remembered(plan.folder)
-    different = list(records.changes(before, now)) if before else _unknown(plan.folder)
-    if different and not restart:
-        lines = [
-            f"{plan.file}: runs of it are recorded in {plan.folder}/, and since then this has changed:",
-            *(f"  {line}" for line in different),
-            f"Put it back, or start anew, where DVC restores what is the same: actrec sweep {plan.file.stem} --restart",
-        ]
-        raise UserError("\n".join(lines))
+    """Make sure that recorded runs are of this sweep, or put them aside; remember what the next ones are made with."""
+    now = _made_with(plan)
+    if not restart:
+        _check_unchanged(plan, now)
     if restart and plan.folder.exists():
         old = plan.folder.with_name(f"{plan.folder.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         plan.folder.rename(old)
         say(f"the recorded runs are now in {old}/")
     records.remember(plan.folder, now)
+
+
+def _made_with(plan: Plan) -> dict[str, Any]:
+    root = Path(plan.settings["data"]["root"])
+    # The demo's data are made of its settings, by code: both are looked at.
+    data = {} if plan.settings["demo"]["enabled"] else records.data_digest(root)
+    sweep = plan.sweep.model_dump(mode="json")
+    return records.made_with(sweep, plan.settings, code=records.code_digests(_DVC_YAML), data=data)
+
+
+def _check_unchanged(plan: Plan, now: dict[str, Any]) -> None:
+    """Stop if recorded runs are of another sweep, of other settings, other code or other data."""
+    before = records.remembered(plan.folder)
+    different = list(records.changes(before, now)) if before else _unknown(plan.folder)
+    if different:
+        lines = [
+            f"{plan.file}: runs of it are recorded in {plan.folder}/, and since then this has changed:",
+            *(f"  {line}" for line in different),
+            f"Put it back, or start anew, where DVC restores what is the same: actrec sweep {plan.file.stem} --restart",
+        ]
+        raise UserError("\n".join(lines))
 
 
 def _unknown(folder: Path) -> list[str]:

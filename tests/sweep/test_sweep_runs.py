@@ -20,7 +20,7 @@ from actrec.cli import app
 from actrec.errors import UserError
 from actrec.sweep.plan import Range, Sample
 from actrec.sweep.search import Search
-from actrec.sweep.sweep import run_sweep
+from actrec.sweep.sweep import dry_run_lines, planned, run_sweep
 
 REPO = Path(__file__).resolve().parents[2]
 DVC = (sys.executable, str(fake_dvc.__file__))
@@ -128,7 +128,7 @@ def test_other_settings_than_asked_for_are_noticed(write_sweep: WriteSweep, mine
 
 def start(hang: str) -> "subprocess.Popen[str]":
     """Start the sweep in a process of its own and wait until run `hang` is at work."""
-    program = f"from actrec.sweep.sweep import run_sweep; run_sweep('lr', command={DVC!r})"
+    program = f"from actrec.sweep.sweep import dry_run_lines, planned, run_sweep; run_sweep('lr', command={DVC!r})"
     env = {**os.environ, "FAKE_HANG": hang, "PYTHONPATH": str(REPO)}
     process = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -210,6 +210,8 @@ def test_a_changed_sweep_file_is_refused_and_restarted(write_sweep: WriteSweep) 
     begun(write_sweep)
     write_sweep("# a comment\n" + LR.replace("[0.1, 0.01, 10.0]", "[0.1,0.01]"))
     assert "the sweep file: grid.train.lr: [0.1] -> [0.1, 0.01]" in refused()
+    with pytest.raises(UserError, match="since then this has changed"):
+        list(dry_run_lines(planned("lr")))
     run_sweep("lr", restart=True, command=DVC)
     assert called() == ["lr-00-lr0.1"] * 2 + ["lr-01-lr0.01"]
     assert Path("results/sweeps/lr.old/00-lr0.1.json").exists()
