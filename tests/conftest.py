@@ -27,11 +27,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     from xdist.scheduler import LoadFileScheduling
 
+    config.option.loadscopereorder = False  # else files of few tests come last, and those are the longest
+
     class RecipesOneByOne(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return nodeid if "::test_a_recipe_runs[" in nodeid else super()._split_scope(nodeid)
 
     return RecipesOneByOne(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let one of several processes start with what takes longest."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
 
 
 def _write_video(
