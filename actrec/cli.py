@@ -94,7 +94,7 @@ def predict(
         from actrec.store.files import write_atomic
 
         write_atomic(out, text)
-        say(f"{out}: {num_rows} rows, {num_bad} of them of files that cannot be used: see the column error")
+        say(f"{out}: {num_rows} rows, {num_bad} of them of files that cannot be used: see the column status")
     if num_bad == num_rows:
         raise typer.Exit(1)
 

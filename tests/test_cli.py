@@ -267,7 +267,7 @@ def test_predict_writes_what_it_found(project, monkeypatch):
     rows = "path,status\na.mp4,ok\nb.mp4,truncated\n"
     monkeypatch.setattr("actrec.predict.predict_to_csv", lambda *_, **__: (rows, 1))
     assert call("predict", "x") == (rows, "")
-    told = "new/out.csv: 2 rows, 1 of them of files that cannot be used: see the column error\n"
+    told = "new/out.csv: 2 rows, 1 of them of files that cannot be used: see the column status\n"
     assert call("predict", "x", "--out", "new/out.csv") == ("", told)
     assert Path("new/out.csv").read_text(encoding="utf-8") == rows
 

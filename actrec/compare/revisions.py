@@ -56,7 +56,7 @@ def experiments_named(names: Sequence[str], *, all_commits: bool = False) -> lis
             f"commit {head[:7]} has no experiments yet.{elsewhere} Make one: dvc exp run -S train.lr=0.001 · several: "
             "actrec sweep · or name branches and commits: actrec compare workspace HEAD"
         )
-    kept = [*(_of_revision(ref.ref, ref.name) for ref in own), started_from]
+    kept = [*(_of_experiment(ref) for ref in own), started_from]
     is_kept = any((here.params, here.metrics) == (other.params, other.metrics) for other in kept)
     return kept if is_kept else [here, *kept]
 
@@ -76,11 +76,11 @@ def _named(name: str, refs: Sequence[Ref], head: str) -> list[Experiment]:
     if any(sign in name for sign in "*?"):
         first = {ref.name: ref for ref in reversed(near) if fnmatchcase(ref.name, name)}
         if first:
-            return [_of_revision(first[known].ref, known) for known in sorted(first)]
+            return [_of_experiment(first[known]) for known in sorted(first)]
         raise UserError(_unknown(name, refs))
     for ref in near:
         if ref.name == name:
-            return [_of_revision(ref.ref, name)]
+            return [_of_experiment(ref)]
     commit = None if name.startswith("-") else _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     if commit is None:
         raise UserError(_unknown(name, refs))
@@ -98,6 +98,11 @@ def _unknown(name: str, refs: Sequence[Ref]) -> str:
 def _of_workspace() -> Experiment:
     files = [Path(name) for name in (_PARAMS, _METRICS, _LOCK)]
     return _experiment(WORKSPACE, *(file.read_text(encoding="utf-8") if file.is_file() else None for file in files))
+
+
+def _of_experiment(ref: Ref) -> Experiment:
+    # DVC has run it with its settings; to read the dvc.lock of each would take longer than all the rest.
+    return _experiment(ref.name, *(_git("show", f"{ref.ref}:./{path}") for path in (_PARAMS, _METRICS)), lock=None)
 
 
 def _of_revision(revision: str, name: str) -> Experiment:

@@ -16,6 +16,7 @@ from actrec.data.splits import Sample, assign_splits
 from actrec.media.facts import MediaFacts
 
 STAGE = "ingest"
+_MAX_JOINED = 3
 _NO_MEDIA = MediaFacts("", "", "", 0, 0, 0, 0.0, 0, 0.0, "", 0, 0)
 LOST_CLASS = Kind("a class of which no file can be used", "Mend its files, or remove its rows.")
 
@@ -234,9 +235,12 @@ def warnings(manifest: Manifest) -> list[str]:
     found = []
     if not any(clip.group for clip in manifest.clips):
         found.append("no clip has a group: takes of the same person or place may be in train and test alike")
-    for first, second in _joined_groups(manifest):
+    joined = _joined_groups(manifest)
+    for first, second in joined[:_MAX_JOINED]:
         paths = " and ".join(dict.fromkeys((first.path, second.path)))
         found.append(f"groups {first.group} and {second.group} stay together, for both have the same file: {paths}")
+    if len(joined) > _MAX_JOINED:
+        found.append(f"{len(joined) - _MAX_JOINED} more pairs of groups stay together for such files")
     for head in manifest.heads:
         if head not in manifest.multi_label and len(manifest.classes[head]) == 1:
             found.append(f"{head} has one class, {manifest.classes[head][0]}: there is nothing to tell apart")

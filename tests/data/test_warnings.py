@@ -31,6 +31,12 @@ def test_copies_that_keep_groups_together_are_told_once_for_each_two():
     ]
 
 
+def test_of_many_groups_that_stay_together_three_are_named():
+    clips = [replace(clip(str(i), "train", {"act": "ab"[i % 2]}, f"g{i}"), sha256="0" * 64) for i in range(6)]
+    said = [line for line in warnings(Manifest(tuple(clips), ("act",))) if "together" in line]
+    assert len(said) == 4 and said[-1] == "2 more pairs of groups stay together for such files"
+
+
 def test_one_file_with_two_labels_is_told_but_not_parts_of_one():
     first, second = clip("1", "train", {"act": "a"}, "ann"), clip("2", "train", {"act": "b"}, "ann")
     copy = replace(second, sha256=first.sha256)
