@@ -5,8 +5,8 @@ and the store of the mels stage, and two processes; every file counts as another
 """
 
 import hashlib
-import shutil
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -39,10 +39,10 @@ def ours(tasks: list[SoundTask]) -> None:
 
 
 def stage(tasks: list[SoundTask]) -> None:
-    shutil.rmtree("store", ignore_errors=True)
     maker = Maker("mels", ".npy", make_mel_file, pack_mel_files, "", 60.0, HEAVY_IMPORTS)
-    jobs = [Job(f"{number:04d}", f"{number:04d}", task) for number, task in enumerate(tasks)]
-    build(Path("mels"), jobs, maker, about={}, store=Store(Path("store").absolute()), workers=2)
+    names = [hashlib.sha256(bytes(str(number), "ascii")).hexdigest() for number in range(len(tasks))]
+    jobs = [Job(name, name, task) for name, task in zip(names, tasks, strict=True)]
+    build(Path("mels"), jobs, maker, about={}, store=Store(Path(tempfile.mkdtemp(dir=Path.cwd()))), workers=2)
 
 
 def by_librosa(tasks: list[SoundTask]) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actrec.store.files import drop_abandoned, temporary_name, write_atomic
+from actrec.store.files import drop_abandoned, sync_file, temporary_name, write_atomic
 
 _STALE_TEMPORARY_S = 24 * 3600
 _UNFINISHED = "unfinished"
@@ -59,7 +59,9 @@ class Store:
     def put(self, stage: str, key: str, content: bytes, *, sync: bool = True) -> Entry:
         """Keep `content` under `key`; without `sync` for who compares the digest, see `Entry`, with what is read."""
         path = self._path(stage, key)
-        write_atomic(path, content, sync=sync, mode=0o444)  # outs are hard links to it
+        write_atomic(path, content, sync=False, mode=0o444)  # outs are hard links to it
+        if sync:  # before the record: without that there is no entry
+            sync_file(path)
         meta = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
         write_atomic(_record(path), json.dumps(meta), sync=False)  # a torn one counts as no entry
         return Entry(path, meta["sha256"], meta["size_bytes"])

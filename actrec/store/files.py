@@ -89,9 +89,14 @@ def _create(path: Path, mode: int) -> int:
 def publish(temporary: Path, path: Path, *, sync: bool = True) -> None:
     """Sync a finished temporary file and rename it to `path`."""
     if sync:
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(temporary)
     temporary.replace(path)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the disk has what was written to a file."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
