@@ -25,17 +25,17 @@ def test_raw_data_that_git_does_not_know(reproduced: Checkout, tmp_path: Path) -
     assert clone.repro("frames").ran == []
 
     # Another seed of the split, so that ingest cannot come from the run-cache: it has to find the clips.
-    by_dvc, by_path = "data.root=data/raw/mine", f"data.root={elsewhere}"
-    runs = [(["-S", root, "-S", f"data.split.seed={1 + i}", "ingest"]) for i, root in enumerate([by_path, by_dvc] * 3)]
-    assert reproduced.exp_run(*runs[0]).ran == ["ingest"]
-    assert reproduced.exp_run("--temp", *runs[1]).ran == ["ingest"]
-    assert reproduced.exp_run("--temp", *runs[2]).ran == ["ingest"]
-    for run in runs[3:5]:
-        reproduced.exp_run("--queue", *run)
+    by_path, by_dvc, queued = (
+        ["-S", f"data.root={root}", "-S", f"data.split.seed={seed}", "ingest"]
+        for seed, root in enumerate([str(elsewhere), "data/raw/mine", "data/raw/mine"], start=1)
+    )
+    assert reproduced.exp_run(*by_path).ran == ["ingest"]
+    assert reproduced.exp_run("--temp", *by_dvc).ran == ["ingest"]
+    reproduced.exp_run("--queue", *queued)
     reproduced.exp_run("--run-all")
     queue = reproduced("dvc", "queue", "status").text
     reproduced("dvc", "queue", "stop")
-    assert (queue.count("Success"), queue.count("Failed")) == (2, 0), queue
+    assert (queue.count("Success"), queue.count("Failed")) == (1, 0), queue
 
 
 class Clips:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import ROOT, STAGES, Checkout, RunStages, fill_folders, fill_pictures, fill_wildlife
+from checkout import ROOT, Checkout, RunStages, fill_folders, fill_pictures, fill_wildlife
 from public_layouts import fill_jrdb, fill_ma52, fill_ntu, fill_poses
 from ruamel.yaml import YAML
 

@@ -4,6 +4,7 @@ import math
 import random
 import subprocess
 import sys
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -26,14 +27,16 @@ def ignore(row):
 
 def dying(run, method, *, calls, after=False):
     """Let a run die at the given call of one of its methods, before or after its work."""
-    real, count = getattr(run, method), 0
+    real, count = getattr(type(run), method), 0
+    # Where it holds itself, Python closes its loaders' queues before their processes, and waits five seconds for each.
+    itself = weakref.ref(run)
 
     def patched(*args):
         nonlocal count
         count += 1
         if count == calls and not after:
             raise Killed
-        result = real(*args)
+        result = real(itself(), *args)
         if count == calls:
             raise Killed
         return result
