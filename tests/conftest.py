@@ -37,9 +37,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let one of several processes start with what takes longest."""
+    """Let several processes start with what takes longest, so that none of them ends long after the others."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+        items.sort(key=lambda item: not any(map(item.get_closest_marker, ("e2e", "long"))))
 
 
 def _write_video(

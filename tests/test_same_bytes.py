@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from killed_stages import KILLED_AT, LOADER_WORKERS, STORES, TRAIN_KILLED_AT, WORKERS, cell_name
 
+pytestmark = pytest.mark.long
+
 PROGRAM = Path(__file__).with_name("killed_stages.py")
 STAGES = tuple(KILLED_AT)
 UNDISTURBED, KILLED = "undisturbed", "killed"

@@ -17,6 +17,8 @@ from two_devices import RUNS, ends_of, predictions
 
 from actrec.training.randomness import derive
 
+pytestmark = pytest.mark.long
+
 SCRIPT = Path(__file__).with_name("two_devices.py")
 
 
