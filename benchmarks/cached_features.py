@@ -35,6 +35,7 @@ _BACKBONE = {
     "depth": 18,
     "temporal": "mean",
     "input_px": 224,
+    "crop_frac": 1.0,
     "weights": {"kind": "none"},
     "frozen": True,
 }
@@ -83,7 +84,7 @@ def _cached(inputs: Inputs, work: Path) -> float:
         augment=_NO_AUGMENT,
         precision="fp32",
         batch_size=16,
-        backbones={"rgb": {"input_px": _spec(inputs).size_px}},
+        backbones={"rgb": {"input_px": _spec(inputs).size_px, "crop_frac": 1.0}},
         seed=0,
         fabric=fabric,
         store=Store(work / "store"),
@@ -100,7 +101,11 @@ def _live(inputs: Inputs, work: Path) -> float:
 
 
 def _fit(inputs: Inputs, work: Path) -> None:
-    view = {"backbones": {"rgb": {"input_px": _spec(inputs).size_px}}, "augment": _NO_AUGMENT, "seed": 0}
+    view = {
+        "backbones": {"rgb": {"input_px": _spec(inputs).size_px, "crop_frac": 1.0}},
+        "augment": _NO_AUGMENT,
+        "seed": 0,
+    }
     Run(
         _model(inputs),
         inputs.source("train", **view),

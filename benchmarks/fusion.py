@@ -3,7 +3,7 @@
 What is compared is the mean over heads of the test split's mean_per_class_acc, itself the mean over seeds. In the
 recipe wildlife-demo the behaviour is in the motion alone and the species mostly in the voice; in rgbpose-demo only the
 pictures show what is carried, and only the skeletons show at each moment how arms turn: no modality can win by itself.
-A modality alone is trained alone.
+A modality alone is trained alone, in the same network without the other's part: of wildlife-demo with its transformer.
 """
 
 import json
@@ -91,7 +91,8 @@ def _score(folder: Path, params: Params, modalities: tuple[str, ...], seed: int,
     output, _, metric = train["select_on"].rpartition(".")
     head = output.rpartition("/")[2]
     if len(modalities) == 1:
-        own["model"]["neck"] = {"kind": "mean"}
+        if model["neck"]["kind"] == "late":  # of one stream alone there is nothing to join
+            own["model"]["neck"] = {"kind": "mean"}
         # Of sound alone, what it is worth for both heads: the better epoch of neither is preferred.
         own["train"]["select_on"] = "species.loss" if modalities == ("audio",) else f"{head}.{metric}"
         own["evaluate"] = {**params["evaluate"], "worst_clips": 0}

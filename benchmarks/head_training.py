@@ -33,6 +33,7 @@ _BACKBONE = {
     "depth": 50,
     "temporal": "mean",
     "input_px": 224,
+    "crop_frac": 1.0,
     "weights": {"kind": "none"},
     "frozen": True,
 }

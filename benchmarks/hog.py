@@ -1,7 +1,7 @@
 """Descriptors of pictures by the features stage, with two workers and with one, against scikit-image in one process.
 
-Ours goes from the tensors of the frames stage to features.h5: workers read and describe, this process keeps each
-clip's descriptor in the store, a file each, and writes the one for all. The loop reads the same tensors, calls
+Ours goes from the tensors of the frames stage to features.h5: workers read and describe, this process keeps the
+descriptors in the store, in packs of many, and writes the file for all. The loop reads the same tensors, calls
 scikit-image's `hog` and keeps all in one file. Both are timed from when everything is imported.
 """
 
@@ -76,7 +76,7 @@ def _inputs(folder: Path, px: int, count: int) -> Inputs:
 
 
 def _ours(inputs: Inputs, px: int, work: Path, *, workers: int) -> float:
-    backbone = {"kind": "hog", **_CELLS, "weights": {"kind": "none"}, "frozen": True, "input_px": px}
+    backbone = {"kind": "hog", **_CELLS, "weights": {"kind": "none"}, "frozen": True, "input_px": px, "crop_frac": 1.0}
     head = {"kind": "svm", "c": [1.0], "loss_weight": 1.0}
     spec = {"backbones": {"rgb": backbone}, "neck": {"kind": "mean"}, "heads": {"class": head}}
     sizes = {"clip_frames": 1, "channels_last": False, "seed": 0}

@@ -47,7 +47,7 @@ _SGD = {"kind": "sgd", "momentum": _MOMENTUM, "nesterov": False, "weight_decay":
 
 
 @dataclass(frozen=True, slots=True)
-class _Ways:
+class _Way:
     """How two processors are used: threads that compute, processes that prepare batches ahead of them."""
 
     name: str
@@ -57,8 +57,8 @@ class _Ways:
 
 
 _WAYS = (
-    _Ways("one thread, one process ahead", threads=1, workers=1, of_bare_step=0.95),
-    _Ways("two threads, none ahead", threads=2, workers=0, of_bare_step=None),
+    _Way("one thread, one process ahead", threads=1, workers=1, of_bare_step=0.95),
+    _Way("two threads, none ahead", threads=2, workers=0, of_bare_step=None),
 )
 
 
@@ -70,23 +70,23 @@ def measure(*, quick: bool) -> list[Row]:
         laid_out = {px: _store(folder, count, px) for px, (count, _) in sizes.items()}
         return [
             row
-            for ways in _WAYS
+            for way in _WAYS
             for px, (_, rounds) in sizes.items()
-            for row in _compare(laid_out[px], folder / f"{px}", px, ways, rounds)
+            for row in _compare(laid_out[px], folder / f"{px}", px, way, rounds)
         ]
 
 
-def _compare(inputs: Inputs, jpegs: Path, input_px: int, ways: _Ways, rounds: int) -> list[Row]:
+def _compare(inputs: Inputs, jpegs: Path, input_px: int, way: _Way, rounds: int) -> list[Row]:
     turns = take_turns(
         rounds,
-        ours=lambda: _ours(inputs, input_px, ways),
-        bare=lambda: _bare(inputs, input_px, ways),
-        folder=lambda: _image_folder(jpegs, input_px, ways),
+        ours=lambda: _ours(inputs, input_px, way),
+        bare=lambda: _bare(inputs, input_px, way),
+        folder=lambda: _image_folder(jpegs, input_px, way),
     )
     ours, bare, other = (f"{turns.median(side):.1f} images/s" for side in ("ours", "bare", "folder"))
-    what = f"ResNet-18, {input_px} px, {ways.name}"
+    what = f"ResNet-18, {input_px} px, {way.name}"
     return [
-        Row(f"{what} / bare step", ours, bare, turns.ratio("ours", "bare"), at_least=ways.of_bare_step),
+        Row(f"{what} / bare step", ours, bare, turns.ratio("ours", "bare"), at_least=way.of_bare_step),
         Row(f"{what} / ImageFolder", ours, other, turns.ratio("ours", "folder"), at_least=1),
     ]
 
@@ -135,6 +135,7 @@ def _backbone(input_px: int) -> dict[str, Any]:
         "weights": weights,
         "frozen": False,
         "input_px": input_px,
+        "crop_frac": 1.0,
     }
 
 
@@ -143,9 +144,9 @@ def _model(input_px: int) -> Recogniser:
     return build(spec, classes={"action": _CLASSES}, multi_label=(), clip_frames=1, channels_last=True, seed=0)
 
 
-def _ours(inputs: Inputs, input_px: int, ways: _Ways) -> float:
+def _ours(inputs: Inputs, input_px: int, way: _Way) -> float:
     view = {"backbones": {"rgb": _backbone(input_px)}, "augment": _AUGMENT, "seed": 0}
-    with tempfile.TemporaryDirectory() as work, _loader_workers(ways.workers):
+    with tempfile.TemporaryDirectory() as work, _loader_workers(way.workers):
         run = Run(
             _model(input_px),
             inputs.source("train", **view),
@@ -158,7 +159,7 @@ def _ours(inputs: Inputs, input_px: int, ways: _Ways) -> float:
                 optimizer=_SGD,
                 select_on="action.top1",
             ),
-            fabric=launch(device="cpu", threads=ways.threads, precision="fp32"),
+            fabric=launch(device="cpu", threads=way.threads, precision="fp32"),
             heads={"action": _HEAD},
             classes={"action": _CLASSES},
             seed=0,
@@ -180,9 +181,9 @@ def _loader_workers(count: int) -> Iterator[None]:
         os.environ[name] = before
 
 
-def _bare(inputs: Inputs, input_px: int, ways: _Ways) -> float:
+def _bare(inputs: Inputs, input_px: int, way: _Way) -> float:
     """Return images a second of forward, backward and update on one batch of uint8 pictures."""
-    launch(device="cpu", threads=ways.threads, precision="fp32")
+    launch(device="cpu", threads=way.threads, precision="fp32")
     view = {"backbones": {"rgb": _backbone(input_px)}, "augment": _AUGMENT, "seed": 0}
     source = inputs.source("train", **view)
     batch = source.training_batch(generator(0, "rows").permutation(len(source))[:_BATCH], 0)
@@ -202,13 +203,13 @@ def _bare(inputs: Inputs, input_px: int, ways: _Ways) -> float:
     return steps * _BATCH / (time.perf_counter() - started)
 
 
-def _image_folder(root: Path, input_px: int, ways: _Ways) -> float:
+def _image_folder(root: Path, input_px: int, way: _Way) -> float:
     """Return images a second of the second epoch of what torchvision's examples do."""
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
     from torchvision.models import resnet18
 
-    torch.set_num_threads(ways.threads)
+    torch.set_num_threads(way.threads)
     torch.use_deterministic_algorithms(False)
     shown = transforms.Compose(
         [
@@ -222,8 +223,8 @@ def _image_folder(root: Path, input_px: int, ways: _Ways) -> float:
         ImageFolder(str(root), shown),
         batch_size=_BATCH,
         shuffle=True,
-        num_workers=ways.workers,
-        persistent_workers=ways.workers > 0,
+        num_workers=way.workers,
+        persistent_workers=way.workers > 0,
     )
     model = resnet18(num_classes=len(_CLASSES)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimizer = torch.optim.SGD(model.parameters(), lr=_LR, momentum=_MOMENTUM)

@@ -40,7 +40,7 @@ def ours(tasks: list[SoundTask]) -> None:
 
 def stage(tasks: list[SoundTask]) -> None:
     maker = Maker("mels", ".npy", make_mel_file, pack_mel_files, "", 60.0, HEAVY_IMPORTS)
-    names = [hashlib.sha256(bytes(str(number), "ascii")).hexdigest() for number in range(len(tasks))]
+    names = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(len(tasks))]
     jobs = [Job(name, name, task) for name, task in zip(names, tasks, strict=True)]
     build(Path("mels"), jobs, maker, about={}, store=Store(Path(tempfile.mkdtemp(dir=Path.cwd()))), workers=2)
 

@@ -23,7 +23,7 @@ _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def measure(*, quick: bool) -> list[Row]:
-    rounds, clips = (1, _QUICK) if quick else (5, _FULL)
+    rounds, clips = (1, _QUICK) if quick else (3, _FULL)
     kinds = sounds.KINDS
     if shutil.which("ffmpeg") is None:
         say("mels: no ffmpeg program here, without which librosa cannot read videos: that row is left out")
@@ -34,14 +34,14 @@ def measure(*, quick: bool) -> list[Row]:
 
 
 def _compare(name: str, files: list[str], rounds: int, clips: Mapping[str, int]) -> list[Row]:
-    def run(side: str) -> float:
-        repeats = max(clips[side] // len(files), 1)
-        command = ("-m", "benchmarks.mel_loop", side, str(repeats), *files)
-        folder = Path(tempfile.mkdtemp(dir=together))
-        return float(python(*command, folder=folder, environment=_ONE_THREAD).output)
-
     # None is removed before all are measured: for minutes ext4 looks past each file that was when it makes a new one.
     with tempfile.TemporaryDirectory() as together:
+
+        def run(side: str) -> float:
+            repeats = max(clips[side] // len(files), 1)
+            command = ("-m", "benchmarks.mel_loop", side, str(repeats), *files)
+            return float(python(*command, folder=Path(tempfile.mkdtemp(dir=together)), environment=_ONE_THREAD).output)
+
         turns = take_turns(rounds, stage=lambda: run("stage"), ours=lambda: run("ours"), librosa=lambda: run("librosa"))
     ms = {side: f"{turns.median(side) * 1e3:.1f} ms a clip" for side in turns.values}
     of_stage, of_one = (turns.ratio("librosa", side) for side in ("stage", "ours"))

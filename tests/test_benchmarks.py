@@ -1,11 +1,17 @@
 """The benchmarks run; what they measure on a busy machine proves nothing, so no figure is looked at."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+import benchmarks
 from actrec.errors import UserError
-from benchmarks.__main__ import main
+from benchmarks.__main__ import MEASURES, ON_REQUEST, main
 from benchmarks.table import COLUMNS, Row, render
 from benchmarks.turns import take_turns
+
+ROOT = Path(benchmarks.__path__[0])
 
 
 def cells(line):
@@ -19,6 +25,16 @@ def test_the_smallest_measure_prints_a_table(capsys):
     assert set(rule) == {"|", "-", " "}
     assert [cells(row)[0].split(",")[0] for row in rows] == ["demo", "frames", "mels", "features"]
     assert all("torch not imported" in cells(row)[1] for row in rows)
+
+
+def test_every_measure_has_a_line_and_none_that_takes_scores_runs_unasked():
+    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(listed) == {*MEASURES, *ON_REQUEST} == modules_that_measure()
+    assert set(ON_REQUEST) == {"fusion"}
+
+
+def modules_that_measure():
+    return {path.stem for path in ROOT.glob("*.py") if "\ndef measure(" in path.read_text(encoding="utf-8")}
 
 
 def test_an_unknown_measure_is_named_with_the_known_ones():
