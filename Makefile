@@ -16,11 +16,12 @@ setup: .venv/.ready  ## install the locked environment into .venv
 repro: setup  ## run the pipeline that params.yaml describes (the demo, on a fresh clone)
 	@. $(BIN)/activate && dvc repro
 
+# Four processes, also on two processors: many tests wait for what they have started or killed.
 test: setup  ## run the whole test suite
-	@. $(BIN)/activate && python -m pytest -n 2 --dist loadfile
+	@. $(BIN)/activate && python -m pytest -n 4 --dist loadfile
 
 test-fast: setup  ## the suite without the tests that drive real dvc
-	@. $(BIN)/activate && python -m pytest -n 2 --dist loadfile -m "not e2e"
+	@. $(BIN)/activate && python -m pytest -n 4 --dist loadfile -m "not e2e"
 
 lint: setup  ## style, imports, types
 	@ruff check . && ruff format --check . && pyright
@@ -28,7 +29,7 @@ lint: setup  ## style, imports, types
 lock: setup  ## resolve requirements.lock again from pyproject.toml
 	uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
-bench: setup  ## measure against plain tools, side by side (minutes)
+bench: setup  ## measure against plain tools, side by side (an hour and more)
 	@python -m benchmarks
 
 clean:  ## remove the environment and everything the pipeline made here (the store stays)

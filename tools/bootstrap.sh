@@ -14,7 +14,8 @@ awk '/^uv==/ {keep=1} keep {print} keep && !/\\$/ {exit}' requirements.lock >.ve
 "$bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.lock
 VIRTUAL_ENV=$PWD/.venv
 export VIRTUAL_ENV
-"$bin/uv" pip sync --quiet --require-hashes requirements.lock
+# Compiled at once: else each of the first processes does it, and where Python may not write, every one.
+"$bin/uv" pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 "$bin/uv" pip install --quiet --no-deps --no-build-isolation --editable .
 
 # `dvc exp run` commits, and git refuses to without a name. Where none is configured, activating .venv lends one.
