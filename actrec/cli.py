@@ -144,7 +144,11 @@ def sweep(
     elif dry_run:
         lines = dry_run_lines(planned(name))
     else:
-        run_sweep(name, restart=restart, retry=retry).show(sys.stdout)
+        swept = run_sweep(name, restart=restart, retry=retry)
+        swept.table.show(sys.stdout)
+        if swept.failures:
+            say(swept.failures)
+            raise typer.Exit(1)
         return
     for line in lines:
         print(line)

@@ -1,4 +1,7 @@
-"""The two exceptions that are not our bugs: a run that its user can mend, and an item that cannot be used."""
+"""The two exceptions that are no bugs of ours, a run its user can mend and an item that is of no use; and a hint."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class UserError(Exception):
@@ -14,3 +17,10 @@ class BadItem(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(reason, message)
         self.reason, self.message = reason, message
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return what a message says after a name that is not known: the nearest one that is, or all of them."""
+    names = list(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"Did you mean {near[0]}?" if near else f"There are: {', '.join(names) or 'none'}."

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import unicodedata
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from actrec.console import progress, say
 from actrec.errors import UserError
 from actrec.hub_sources import HubSplit, library, open_splits
+from actrec.media.suffixes import IMAGE
 from actrec.store.files import write_atomic
 
 RECORD = "source.json"
@@ -23,11 +25,11 @@ _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
 _MAGIC = {
     b"\xff\xd8\xff": "jpg",
     b"\x89PNG\r\n\x1a\n": "png",
-    b"GIF8": "gif",
     b"BM": "bmp",
     b"II*\x00": "tif",
     b"MM\x00*": "tif",
 }
+_GIF = b"GIF8"
 
 
 def import_images(
@@ -41,9 +43,10 @@ def import_images(
 ) -> dict[str, int]:
     """Write each picture to OUT/<split>/<class>/<split>-<row number>.<ext>, and return how many each split has.
 
-    The files are the pictures' own bytes; PNG where the source has pixels alone. In the names of classes, characters
-    that a folder cannot have become "-"; OUT/source.json says what was imported from where, with a digest of all. OUT
-    appears whole, at the end; if it holds this import already nothing is done.
+    The files are the pictures' own bytes; PNG where the source has pixels alone, and of a GIF, which counts as a video
+    elsewhere, its first frame as PNG. In the names of classes, characters that a folder cannot have become "-";
+    OUT/source.json says what was imported from where, with a digest of all. OUT appears whole, at the end; if it holds
+    this import already nothing is done.
 
     Args:
         source: A hub id, `owner/name`; or a folder that `save_to_disk` of Hugging Face datasets wrote; or a parquet
@@ -200,24 +203,44 @@ def _content(image: Any, where: str) -> tuple[bytes, str]:
                 f"{where} names a file ({image['path']}) in place of a picture: save the data set again with its "
                 "pictures inside it, as save_to_disk and push_to_hub do"
             )
-        return image["bytes"], _suffix(image["bytes"], image["path"])
+        return _file(image["bytes"], image["path"])
     if isinstance(image, bytes):
-        return image, _suffix(image, None)
+        return _file(image, None)
     return _png(image, where), "png"
 
 
-def _suffix(content: bytes, path: str | None) -> str:
-    """Return the suffix by which the file is known; of what is no picture, the one that it had, or jpg.
+def _file(content: bytes, path: str | None) -> tuple[bytes, str]:
+    """Return the bytes and the suffix of what was a file: its own, but for a GIF.
 
-    What cannot be decoded is kept: ingest says so, and counts it.
+    What cannot be decoded is kept, under the suffix of a picture: ingest says so, and counts it.
     """
+    if content.startswith(_GIF):
+        return _first_frame(content), "png"
+    return content, _suffix(content, path)
+
+
+def _first_frame(gif: bytes) -> bytes:
+    """Return the first frame of a GIF as a PNG file; what cannot be decoded, as it is."""
+    from PIL import Image
+
+    out = BytesIO()
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(gif), formats=("GIF",)) as film:
+            film.save(out, format="PNG")
+    except Exception:  # Pillow lets through whatever its decoder raises
+        return gif
+    return out.getvalue()
+
+
+def _suffix(content: bytes, path: str | None) -> str:
+    """Return the suffix by which the file is known; where its bytes do not tell, the one that it had, or jpg."""
     for magic, suffix in _MAGIC.items():
         if content.startswith(magic):
             return suffix
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp"
-    had = Path(path or "").suffix.lower().lstrip(".")
-    return had if re.fullmatch("[a-z0-9]{1,5}", had) else "jpg"
+    had = Path(path or "").suffix.lower()
+    return had[1:] if had in IMAGE else "jpg"  # what has no picture's suffix is passed over, and not counted
 
 
 def _png(pixels: Any, where: str) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 
 from actrec.errors import UserError
-from actrec.media.suffixes import IMAGE, SOUND, VIDEO
+from actrec.media.suffixes import IMAGE, SOUND, VIDEO, find_files
 
 _SUFFIXES = {"videos": VIDEO, "images": IMAGE, "sounds": (*VIDEO, *SOUND)}
 
@@ -22,7 +22,7 @@ def predict_to_csv(source: Path, *, checkpoint: Path, window_s: float | None) ->
     Raises:
         UserError: if there is nothing to look at, or no model to look with.
     """
-    found = find_media(source, images=True)
+    found = find_files(source, (*VIDEO, *SOUND, *IMAGE), wanted="video, sound or image")
     from actrec.store.workers import worker_count
     from actrec.training.checkpoint import load_model
     from actrec.training.device import launch
@@ -48,21 +48,3 @@ def predict_to_csv(source: Path, *, checkpoint: Path, window_s: float | None) ->
     writer.writerow([field.name for field in fields(Prediction)])
     writer.writerows(["" if value is None else value for value in astuple(row)] for row in rows)
     return out.getvalue(), sum(row.status != "ok" for row in rows)
-
-
-def find_media(source: Path, *, images: bool = False) -> list[Path]:
-    """Return the file itself, or all videos and sounds below a folder, and perhaps images, sorted.
-
-    Raises:
-        UserError: if there is none.
-    """
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise UserError(f"{source}: no such file or folder")
-    suffixes = (*_SUFFIXES["sounds"], *(IMAGE if images else ()))
-    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    if not found:
-        wanted = "video, sound or image" if images else "video or sound"
-        raise UserError(f"{source}: no {wanted} in it; looked for {' '.join(sorted(suffixes))}")
-    return found

@@ -1,14 +1,14 @@
 """Recipes: complete params files, of which one at a time is the active experiment."""
 
-import difflib
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+from actrec.compare.experiment import flat
 from actrec.console import say
-from actrec.errors import UserError
+from actrec.errors import UserError, did_you_mean
 from actrec.params.load import load, plain
 from actrec.store.files import write_atomic
 
@@ -32,7 +32,7 @@ def describe_all(folder: Path, active: Path, *, numbered: bool = False) -> list[
         for number, path in zip(numbers, files, strict=True)
         for first in [f"{'*' if path.stem == current else ' '} {number}{path.stem:{width}}  "]
         for line in [
-            *wrap(_comment(path), _WIDTH, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False),
+            *wrap(head_comment(path), _WIDTH, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False),
             *wrap(_data_of(_settings(path)), _WIDTH, initial_indent=indent, subsequent_indent=indent),
         ]
     ]
@@ -62,9 +62,7 @@ def activate(name: str, folder: Path, active: Path) -> list[str]:
     """
     names = {path.stem: path for path in _files(folder)}
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(names)}."
-        raise UserError(f"no recipe '{name}' in {folder}/. {hint}")
+        raise UserError(f"no recipe '{name}' in {folder}/. {did_you_mean(name, names)}")
     new = plain(load(names[name]))
     old, edited = _settings(active), active.read_bytes() if active.exists() else b""
     if edited and edited not in [path.read_bytes() for path in names.values()]:
@@ -72,7 +70,7 @@ def activate(name: str, folder: Path, active: Path) -> list[str]:
         write_atomic(backup, edited)
         say(f"{active} was none of the recipes as they are; it is kept as {backup}")
     write_atomic(active, names[name].read_text(encoding="utf-8"))
-    return list(_differences(old, dict(_flat(new))))
+    return list(_differences(old, flat(new)))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -82,7 +80,8 @@ def _files(folder: Path) -> list[Path]:
     return found
 
 
-def _comment(path: Path) -> str:
+def head_comment(path: Path) -> str:
+    """Return the words before the first setting of a yaml file, without their signs."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))
 
@@ -117,17 +116,9 @@ def _settings(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return dict(_flat(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))))
+        return flat(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
     except (YAMLError, UnicodeDecodeError):
         return {}
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, part in value.items():
-            yield from _flat(part, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, value
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:

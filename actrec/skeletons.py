@@ -11,11 +11,11 @@ from actrec.console import progress
 from actrec.errors import UserError
 from actrec.media.decode import open_frames
 from actrec.media.probe import probe
+from actrec.media.suffixes import VIDEO, find_files
 from actrec.pose.extract import PoseModel, extract_skeleton, open_model
 from actrec.pose.layouts import LAYOUTS
 from actrec.pose.pyskl_file import dump_pickle
 from actrec.pose.skeleton import Skeleton
-from actrec.predict import find_media
 from actrec.store.workers import run_each, worker_count
 
 _TIMEOUT_S = 3600.0
@@ -43,7 +43,7 @@ def skeletons_of(source: Path, *, weights: Path, max_persons: int) -> tuple[byte
     Raises:
         UserError: if there is no video, no model, or nobody in any of them.
     """
-    paths = find_media(source)
+    paths = find_files(source, VIDEO, wanted="video")
     open_model(weights, threads=1)  # what is wrong with it is told before any work
     root = source if source.is_dir() else source.parent
     tasks = [_Task(p, p.relative_to(root).with_suffix("").as_posix(), weights, max_persons) for p in paths]

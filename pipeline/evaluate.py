@@ -24,12 +24,12 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     from actrec.training.evaluate import score_splits
     from actrec.training.feature_report import health_numbers
     from actrec.training.views import views_of
-    from pipeline.model import inputs_for, inputs_of
+    from pipeline.model import inputs_of, live_inputs
 
     started, out, history = datetime.now(UTC), paths.RESULTS, paths.RESULTS / "history.csv"
     fabric = launch(device=p.compute.device, threads=p.compute.threads, precision="fp32")
     model, about = load_model(paths.MODELS / "best.pt")
-    inputs = inputs_for(p, about, inputs_of(p.data.name, about.model["backbones"]))
+    inputs = inputs_of(p, about, live_inputs(p.data.name, about.model["backbones"]))
     e, c = p.evaluate, p.data.coarse
     shown = {"views": views_of(plain(e.views)), "batch_size": e.batch_size, "fabric": fabric}
     scores = score_splits(model, about, inputs, e.splits, **shown)
@@ -43,8 +43,9 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     lists = (paths.quarantine(p.data.name, stage) for stage in ("ingest", "skeletons", "frames", "mels"))
     bad = [item for listed in lists for item in quarantine.load(listed)]
     write_atomic(out / "quarantine.csv", quarantine.dump(bad))
-    counts = {"clips": {"used": len(inputs.manifest.clips), "quarantined": len(bad)}, "training": run_costs(history)}
-    numbers = {**metrics, **analysis, **health_numbers(inputs), **counts}
+    used = {clip.clip_id for clip in inputs.manifest.clips}  # of these only sound or skeleton may be in the list
+    clips = {"used": len(used), "quarantined": len({item.clip_id for item in bad} - used)}
+    numbers = {**metrics, **analysis, **health_numbers(inputs), "clips": clips, "training": run_costs(history)}
     write_atomic(out / "metrics.json", json.dumps(numbers, indent=1) + "\n")
     computed = {"seed": p.seed, "threads": p.compute.threads, "device": str(fabric.device), "params": plain(p)}
     digest, ended = inputs.digest(["train", "val", "test"]), datetime.now(UTC)

@@ -24,10 +24,10 @@ def cache(p: Params, out: Path) -> None:
     from actrec.training.device import launch
     from actrec.training.extract import cache_features
     from actrec.training.feature_report import say_health
-    from pipeline.model import checkpoint_of, fresh_model, identity_of, inputs_of
+    from pipeline.model import checkpoint_of, fresh_model, identity_of, live_inputs
 
     fabric = launch(device=p.compute.device, threads=p.compute.threads, precision=p.features.precision)
-    inputs = inputs_of(p.data.name, p.model.backbones.used)
+    inputs = live_inputs(p.data.name, p.model.backbones.used)
     model = fresh_model(p, inputs)
     identity = identity_of(p, checkpoint_of(p, model, inputs), inputs)
     with open_store(near=out) as store:

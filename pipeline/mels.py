@@ -42,7 +42,7 @@ def listen(p: Params) -> None:
 
     manifest = load_manifest(paths.manifest(name))
     jobs = [job(clip) for clip in manifest.clips if clip.sound_path]
-    without = {clip.clip_id: NO_TRACK for clip in manifest.clips if not clip.sound_path}
+    without = {clip.clip_id: clip.sound_fault or NO_TRACK for clip in manifest.clips if not clip.sound_path}
     maker = Maker("mels", ".npy", make_mel_file, pack_mel_files, version, m.timeout_s, HEAVY_IMPORTS, SILENT)
     built = build_folder(paths.mels(name), jobs, maker, about={"spec": asdict(spec)}, absent=without)
     silence = "no sample is above -100 dBFS" if p.data.media == "sound" else ""  # others still have their pictures

@@ -16,7 +16,7 @@ from actrec.training.sources import Source
 from pipeline import paths
 
 
-def inputs_of(dataset: str, modalities: Collection[str]) -> Inputs:
+def live_inputs(dataset: str, modalities: Collection[str]) -> Inputs:
     """Return the clips as the stages before have left them, for a model of these modalities."""
     return open_inputs(
         paths.manifest(dataset),
@@ -59,7 +59,7 @@ def identity_of(p: Params, about: Checkpoint, inputs: Inputs) -> dict[str, Any]:
     )
 
 
-def inputs_for(p: Params, about: Checkpoint, inputs: Inputs) -> Inputs:
+def inputs_of(p: Params, about: Checkpoint, inputs: Inputs) -> Inputs:
     """Return the inputs as the experiment reads them: cached features where it asks for them, else the clips."""
     if not p.features.enabled:
         return inputs

@@ -29,14 +29,14 @@ def fit(p: Params) -> None:
     from actrec.training.history import dump_history, epoch_printer, fit_printer
     from actrec.training.settings import Settings
     from actrec.training.svm import SvmRun
-    from pipeline.model import checkpoint_of, fresh_model, inputs_for, inputs_of, run_key, sources_of
+    from pipeline.model import checkpoint_of, fresh_model, inputs_of, live_inputs, run_key, sources_of
 
     t, c = p.train, p.compute
     fabric = launch(device=c.device, threads=c.threads, precision=t.precision, devices=t.devices)
-    is_first, inputs = fabric.is_global_zero, inputs_of(p.data.name, p.model.backbones.used)
+    is_first, inputs = fabric.is_global_zero, live_inputs(p.data.name, p.model.backbones.used)
     model = fresh_model(p, inputs)
     about = checkpoint_of(p, model, inputs)
-    inputs = inputs_for(p, about, inputs)
+    inputs = inputs_of(p, about, inputs)
     settings = Settings(**plain(t, without=["augment", "precision", "devices", "tensorboard"]))
     task = {"heads": about.model["heads"], "classes": about.classes, "seed": p.seed, "settings": settings}
     tensorboard = board(paths.RESULTS / "tensorboard", enabled=t.tensorboard and is_first)

@@ -56,6 +56,7 @@ TIMES = ("data_s", "compute_s", "epoch_s", "peak_memory_mb")
 HOG = {"kind": "hog", "orientations": 9, "cell_px": 8, "block_cells": 2, "weights": {"kind": "none"}, "frozen": True}
 OWN = {"weights": {"kind": "none"}, "token_grid": None}
 SLOW = {**OWN, "kind": "slow_only", "blocks": [1, 1, 1, 1], "width": 4, "input_frames": 2, "input_px": 24}
+SLOW |= {"crop_frac": 1.0}
 POSE = {**OWN, "kind": "pose_conv3d", "blocks": [1, 1, 1], "width": 4, "temporal_stride": 1, "input_frames": 4}
 POSE |= {"input_px": 8, "heatmaps": {"of": "joints", "sigma_px": 0.7}}
 EAR = {"kind": "resnet", "depth": 18, "weights": {"kind": "none"}, "frozen": True}
@@ -81,7 +82,11 @@ def cached_params(root: Path) -> dict[str, Any]:
     params["mels"] |= {"n_mels": 32, "duration_s": 0.4}
     params["features"] |= {"enabled": True, "views": 2, "augment": AUGMENT, "batch_size": 3}
     params["compute"] |= {"device": "cpu", "threads": 1}
-    params["model"]["backbones"] = {"rgb": {**HOG, "input_px": 24}, "audio": EAR, "pose": {**POSE, "frozen": True}}
+    params["model"]["backbones"] = {
+        "rgb": {**HOG, "input_px": 24, "crop_frac": 1.0},
+        "audio": EAR,
+        "pose": {**POSE, "frozen": True},
+    }
     params["model"]["neck"] |= {"ratios": [[1, 1, 1]], "laterals": {"kind": "none"}}
     params["train"] |= {"augment": AUGMENT, "select_on": "pose/act.mean_per_class_acc"}
     params["evaluate"] |= {"worst_clips": 0}

@@ -8,8 +8,13 @@ import pytest
 from ruamel.yaml import YAML
 
 from actrec.data import quarantine
+from actrec.data.manifest import load_manifest
 from actrec.errors import UserError
+from actrec.pose.folder import PoseFolder
+from actrec.report.curves import read_history
 from actrec.store.features import CachedFeatures, write_features
+from actrec.store.tree import read_index
+from actrec.training.checkpoint import load_model
 
 REPO = Path(__file__).resolve().parents[1]
 YAML_FILE = YAML(typ="safe", pure=True)
@@ -316,7 +321,7 @@ def test_skeletons_of_another_layout(typed):
 def test_a_checkpoint_that_would_run_something(typed):
     import torch
 
-    torch.save({"format": 3, "about": Evil()}, "evil.pt")
+    torch.save({"format": 4, "about": Evil()}, "evil.pt")
     Path("clip.mp4").write_bytes(b"a file")
     code, said = typed("actrec predict clip.mp4 --checkpoint evil.pt")
     assert code == 1 and not Path("called").exists()
@@ -344,3 +349,21 @@ def test_no_sound_in_any_clip(typed, clips):
     code, said = typed("python -m pipeline.mels")
     assert code == 1 and "none of 11 clips has sound that can be used (0 silent, 0 set aside; 11 clips without" in said
     assert "data/interim/mine/sound.csv" in said and "set mels.enabled to false" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("manifest.csv", load_manifest),
+        ("quarantine_mels.csv", quarantine.load),
+        ("video_frames", read_index),
+        ("skeletons.pkl", PoseFolder),
+        ("features.h5", lambda path: CachedFeatures(path, {})),
+        ("history.csv", read_history),
+        ("best.pt", load_model),
+    ],
+)
+def test_what_no_stage_has_written_yet_is_told_with_the_command(project, name, read):
+    """As it happens to who runs stages by hand, or removes what one has written."""
+    with pytest.raises(UserError, match=rf"^{name}.*: dvc repro"):
+        read(Path(name))

@@ -15,7 +15,7 @@ from actrec.training.checkpoint import Checkpoint, load_model, save_model
 
 BACKBONE = {
     **{"kind": "hog", "orientations": 4, "cell_px": 8, "block_cells": 1},
-    **{"weights": {"kind": "none"}, "frozen": True, "input_px": 16},
+    **{"weights": {"kind": "none"}, "frozen": True, "input_px": 16, "crop_frac": 1.0},
 }
 WIDTH = 2 * 2 * 4
 CLASSES = {"kind": ("a", "b, c", "é"), "age": ("old", "young")}
@@ -53,7 +53,7 @@ def checkpoint(tmp_path):
     return write
 
 
-SVM = {"kind": "svm", "c": [1.0], "loss_weight": 1.0}
+SVM = {"kind": "svm", "c": [1.0]}
 
 
 def test_the_decision_function_is_the_model_s_logits_times_the_temperature(tmp_path, checkpoint):

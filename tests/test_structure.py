@@ -42,7 +42,8 @@ LAYERS = [
 BESIDE = {
     "__main__": {"cli"},
     "cli": {"recipes", "predict", "fuse", "skeletons", "sweep", "compare", "export", "hub_images"},
-    "sweep": {"compare"},
+    "recipes": {"compare"},  # settings by dotted names
+    "sweep": {"compare", "recipes"},
     "hub_images": {"hub_sources"},
     "skeletons": {"predict"},
     "data": {"media"},  # a manifest row holds what the header says

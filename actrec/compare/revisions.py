@@ -1,6 +1,5 @@
 """Experiments out of git, where DVC keeps each as a commit below refs/exps/: no DVC is loaded to read them."""
 
-import difflib
 import json
 import os
 import re
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from actrec.compare.experiment import Experiment, flat
-from actrec.errors import UserError
+from actrec.errors import UserError, did_you_mean
 
 WORKSPACE = "workspace"
 _PARAMS, _METRICS, _LOCK = "params.yaml", "results/metrics.json", "dvc.lock"
@@ -90,9 +89,7 @@ def _named(name: str, refs: Sequence[Ref], head: str) -> list[Experiment]:
 def _unknown(name: str, refs: Sequence[Ref]) -> str:
     branches = (_git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags") or "").split()
     known = list(dict.fromkeys([*(ref.name for ref in refs), *branches, WORKSPACE]))
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(known)}."
-    return f"no experiment, branch or commit '{name}'. {hint}"
+    return f"no experiment, branch or commit '{name}'. {did_you_mean(name, known)}"
 
 
 def _of_workspace() -> Experiment:

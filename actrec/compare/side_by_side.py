@@ -1,6 +1,5 @@
 """What `actrec compare` does: experiments in one table and one picture."""
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from actrec.compare.picture import comparison_png
 from actrec.compare.revisions import experiments_named
 from actrec.compare.table import MAX_SETTINGS, Table, experiments_csv, table_of
 from actrec.console import say
-from actrec.errors import UserError
+from actrec.errors import UserError, did_you_mean
 from actrec.store.files import write_atomic
 
 _SUFFIXES = (".csv", ".md")
@@ -68,14 +67,14 @@ def measures_of(experiments: Sequence[Experiment], *, head: str | None, metric: 
             "results/metrics.json. Make them: dvc repro"
         )
     if head is not None and head not in heads:
-        raise UserError(f"no head '{head}'. {_nearest(head, heads)}")
+        raise UserError(f"no head '{head}'. {did_you_mean(head, heads)}")
     chosen = [head] if head is not None else heads
     if metric is None:
         return [(own, metric_of(experiments, own)) for own in chosen]
     numbers = {own: _metrics_of(experiments, own) for own in chosen}
     if not any(metric in found for found in numbers.values()):
         known = dict.fromkeys(name for found in numbers.values() for name in found)
-        raise UserError(f"no metric '{metric}'. {_nearest(metric, list(known))}")
+        raise UserError(f"no metric '{metric}'. {did_you_mean(metric, known)}")
     return [(own, metric) for own in chosen if metric in numbers[own]]
 
 
@@ -88,8 +87,3 @@ def _metrics_of(experiments: Sequence[Experiment], head: str) -> list[str]:
         if not name.endswith(("_low", "_high"))
     )
     return list(dict.fromkeys(names))
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."

@@ -16,23 +16,26 @@ _PLAIN_COLUMNS = 200
 # More columns of settings than these are not read side by side; the CSV has them all.
 MAX_SETTINGS = 8
 _COST_NAMES = {"minutes": "minutes", "peak_memory_mb": "memory MB", "clips_per_s": "clips/s"}
+_MINUTES_NOTE = "Minutes are of training alone, without decoding and without the extraction of cached features."
 _NOTE_CHARS = 60
 _HEADING_CHARS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells as text. `numeric` says of each column whether it is set to the right."""
+    """Cells as text. `numeric` says of each column whether it is set to the right; `below` is a line under the rows."""
 
     header: tuple[str, ...]
     numeric: tuple[bool, ...]
     rows: tuple[tuple[str, ...], ...]
+    below: str
 
     def markdown(self) -> str:
-        """Return the table as Markdown."""
+        """Return the table as Markdown, with the line below it."""
         rule = ["---:" if numeric else "---" for numeric in self.numeric]
         lines = [self.header, rule, *self.rows]
-        return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+        table = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+        return f"{table}\n{self.below}\n" if self.below else table
 
     def rich(self, *, stacked: bool) -> "RichTable":
         """Return the table for a terminal; `stacked` sets the parts of long headings below each other."""
@@ -56,10 +59,14 @@ class Table:
         if not is_terminal:
             console = Console(file=file, width=_PLAIN_COLUMNS, color_system=None, legacy_windows=False)
         console.print(self.rich(stacked=is_terminal), crop=False)
+        if self.below:
+            console.print(self.below, markup=False, highlight=False)
 
 
 def table_of(shown: Sequence[Point], measures: Sequence[tuple[str, str]]) -> Table:
     """Return a row a point: its name, the settings that differ, the metrics with their intervals, and what it cost.
+
+    Where that has minutes, the line below says of what they are.
 
     Args:
         shown: What `points` made.
@@ -93,7 +100,7 @@ def table_of(shown: Sequence[Point], measures: Sequence[tuple[str, str]]) -> Tab
     ]
     num_texts = 1 + len(settings)
     numeric = [False] * num_texts + [True] * (len(header) - num_texts - noted) + [False] * noted
-    return Table(tuple(header), tuple(numeric), tuple(rows))
+    return Table(tuple(header), tuple(numeric), tuple(rows), _MINUTES_NOTE if "minutes" in costs else "")
 
 
 def experiments_csv(experiments: Sequence[Experiment]) -> str:

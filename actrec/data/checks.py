@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from actrec.data.manifest import SPLITS, Split, classes_of
+from actrec.data.manifest import SPLITS, Clip, Split, classes_of
 from actrec.data.problems import Kind, Problems
 from actrec.data.rows import Row, has_scheme, id_fault
 from actrec.errors import UserError
@@ -28,6 +28,11 @@ GROUP_TWICE = Kind(
     "a group in two splits, so that scores would be too high", "Move all its rows to one, or leave the split empty."
 )
 SAMPLE_TWICE = Kind("a sample in two splits, though it is judged as one", "Move all its rows to one.")
+SAMPLE_DIFFERS = Kind(
+    "a sample of val or test whose clips have different labels, though it is judged as one",
+    "Mend the labels, or what makes clips a sample: data.reader.sample, sample_regex. With null for both each clip is "
+    "judged by itself.",
+)
 BYTES_TWICE = Kind(
     "files with the same bytes in two splits", "Remove the copies, or move all rows of such a file to one split."
 )
@@ -127,6 +132,7 @@ def _check_splits(
     if all(row.split for row in rows):
         labels = {row.where: (row.split, classes_of(row.labels, multi_label)) for row in rows if row.split}
         check_labels(labels, problems)
+        check_samples(rows, problems)
         splits = {row.split for row in rows if row.split}
         check_splits_filled(splits | {"val"} if val_frac else splits, test_frac=test_frac, problems=problems)
 
@@ -262,6 +268,27 @@ def check_labels(labels: Mapping[str, tuple[str, Collection[tuple[str, str]]]], 
     for (head, name), wheres in unseen.items():
         more = f" and {len(wheres) - 3} more" if len(wheres) > 3 else ""
         problems.add(UNSEEN, f"{head} '{name}'", f"only in {', '.join(wheres[:3])}{more}")
+
+
+def check_samples(clips: Iterable[Row | Clip], problems: Problems) -> None:
+    """Note samples of val and test whose clips have different labels: they could not be scored.
+
+    Args:
+        clips: All of them.
+        problems: Receives a line for each such sample and head.
+    """
+    for (head, sample), names in differing_samples(clip for clip in clips if clip.split in SPLITS[1:]).items():
+        told = ", ".join(f"'{name}' ({clip_id})" for name, clip_id in names.items())
+        problems.add(SAMPLE_DIFFERS, f"'{sample}'", f"{head} is {told}")
+
+
+def differing_samples(clips: Iterable[Row | Clip]) -> dict[tuple[str, str], dict[str, str]]:
+    """Return the (head, sample)s whose clips have different labels: each of these, and the first clip that has it."""
+    found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for clip in clips:
+        for head, name in clip.labels.items() if clip.sample else ():
+            found[head, clip.sample].setdefault(name, clip.clip_id)
+    return {key: names for key, names in sorted(found.items()) if len(names) > 1}
 
 
 def check_splits_filled(

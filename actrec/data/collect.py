@@ -5,14 +5,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actrec.data.checks import check_labels, check_splits_filled
+from actrec.data.checks import check_labels, check_samples, check_splits_filled, differing_samples
 from actrec.data.manifest import SPLITS, Clip, Manifest, Media, Split, classes_of
 from actrec.data.people import box_fault
 from actrec.data.problems import Kind, Problems
 from actrec.data.quarantine import Quarantined
 from actrec.data.rows import Row
 from actrec.data.skeleton_index import SkeletonEntry
-from actrec.data.splits import Sample, assign_splits
+from actrec.data.splits import Candidate, assign_splits
 from actrec.media.facts import MediaFacts
 
 STAGE = "ingest"
@@ -45,7 +45,7 @@ class Sound:
 class Usable:
     """A row whose file can be used; `sound` None: nothing is to be heard; `skeleton` None: nobody is known to be seen.
 
-    What is nothing but a skeleton is its own file.
+    What is nothing but a skeleton is its own file. `sound_fault` is the reason why its sound cannot be used.
     """
 
     row: Row
@@ -53,6 +53,7 @@ class Usable:
     facts: MediaFacts
     sound: Sound | None
     skeleton: SkeletonEntry | None
+    sound_fault: str = ""
 
 
 def silent(files: Mapping[str, Inspected]) -> list[str]:
@@ -91,8 +92,10 @@ def set_aside(
             sound = Sound(row.path, file) if facts.has_audio else beside.get(row.path)
             broken = _fault_of_sound(row, sound, media)
             bad += [broken] if broken else []
-            if not broken or media != "sound":
-                usable.append(Usable(row, file, facts, None if broken else sound, skeletons.get(row.clip_id)))
+            if not broken:
+                usable.append(Usable(row, file, facts, sound, skeletons.get(row.clip_id)))
+            elif media != "sound":
+                usable.append(Usable(row, file, facts, None, skeletons.get(row.clip_id), broken.reason))
     return usable, bad
 
 
@@ -182,28 +185,29 @@ def make_manifest(
         val_frac: That of val.
         test_frac: That of test.
         seed: Orders groups of equal size.
-        problems: Receives classes and splits that are left without clips.
+        problems: Receives classes and splits that are left without clips, and samples that cannot be scored.
 
     Raises:
         UserError: if there are such.
     """
     classes = {row.clip_id: classes_of(row.labels, multi_label) for row in rows}
-    samples = [
-        Sample(row.clip_id, classes[row.clip_id], row.group, u.file.sha256, row.split, row.sample)
+    candidates = [
+        Candidate(row.clip_id, classes[row.clip_id], row.group, u.file.sha256, row.split, row.sample)
         for u in usable
         for row in [u.row]
     ]
-    splits, note = assign_splits(samples, train_frac=train_frac, val_frac=val_frac, test_frac=test_frac, seed=seed)
-    left = {label for sample in samples for label in sample.classes}
+    splits, note = assign_splits(candidates, train_frac=train_frac, val_frac=val_frac, test_frac=test_frac, seed=seed)
+    left = {label for candidate in candidates for label in candidate.classes}
     for head, name in sorted({label for own in classes.values() for label in own} - left):
         problems.add(LOST_CLASS, f"{head} '{name}'")
     check_labels({u.row.where: (splits[u.row.clip_id], classes[u.row.clip_id]) for u in usable}, problems)
-    groups = {sample.group for sample in samples}
+    groups = {candidate.group for candidate in candidates}
     check_splits_filled(
         set(splits.values()), test_frac=test_frac, problems=problems, groups=[] if "" in groups else sorted(groups)
     )
-    problems.stop_if_any()
     clips = sorted((_clip(u, splits[u.row.clip_id]) for u in usable), key=lambda clip: clip.clip_id)
+    check_samples(clips, problems)
+    problems.stop_if_any()
     return Manifest(tuple(clips), tuple(heads), frozenset(multi_label)), note
 
 
@@ -223,6 +227,7 @@ def _clip(usable: Usable, split: Split) -> Clip:
         sample=row.sample,
         sound_path=sound.path if sound else "",
         sound_sha256=sound.file.sha256 if sound else "",
+        sound_fault=usable.sound_fault,
         skeleton_path=skeleton.path if skeleton else "",
         skeleton_name=skeleton.name if skeleton else "",
         skeleton_sha256=skeleton.file_sha256 if skeleton else "",
@@ -235,7 +240,7 @@ def warnings(manifest: Manifest) -> list[str]:
     found = []
     if not any(clip.group for clip in manifest.clips):
         found.append("no clip has a group: takes of the same person or place may be in train and test alike")
-    joined = _joined_groups(manifest)
+    joined, odd_samples = _joined_groups(manifest), differing_samples(manifest.of_split("train"))
     for first, second in joined[:_MAX_JOINED]:
         paths = " and ".join(dict.fromkeys((first.path, second.path)))
         found.append(f"groups {first.group} and {second.group} stay together, for both have the same file: {paths}")
@@ -258,10 +263,10 @@ def warnings(manifest: Manifest) -> list[str]:
                     f"{split} has no clip of {len(absent)} classes of {head}: {_few(absent)}. They have no score "
                     "there: add clips of them from a group of their own, or merge them with other classes"
                 )
-        if differing := _differing_samples(manifest, head):
+        if differing := [sample for name, sample in odd_samples if name == head]:
             found.append(
-                f"{len(differing)} samples have clips with different labels for {head}, which therefore cannot be "
-                f"scored by sample: {_few(differing)}"
+                f"{len(differing)} samples of train have clips with different labels for {head}, which therefore "
+                f"cannot be scored by sample: {_few(differing)}"
             )
     return found
 
@@ -290,14 +295,6 @@ def _differing_copies(manifest: Manifest, head: str) -> tuple[str, str] | None:
         if other is not clip and other.labels[head] != clip.labels[head]:
             return other.path, clip.path
     return None
-
-
-def _differing_samples(manifest: Manifest, head: str) -> list[str]:
-    labels: dict[str, set[str]] = defaultdict(set)
-    for clip in manifest.clips:
-        if clip.sample and head in clip.labels:
-            labels[clip.sample].add(clip.labels[head])
-    return sorted(sample for sample, own in labels.items() if len(own) > 1)
 
 
 def summary(manifest: Manifest, *, num_bad: int, listed_in: Path) -> str:

@@ -174,10 +174,10 @@ def _row(where: str, cells: dict[str, str], columns: Columns, problems: Problems
     if not (path and labels and clip_id and times_fit and split_fits and people_fit):
         return None
     group, sample = cell(columns.group), cell(columns.sample)
-    if columns.group_regex is not None and not columns.group:
-        group = _in_path(where, path, columns.group_regex, NO_GROUP, problems)
-    if columns.sample_regex is not None and not columns.sample:
-        sample = _in_path(where, path, columns.sample_regex, NO_SAMPLE, problems)
+    if not columns.group:
+        group = found_in(path, columns.group_regex, NO_GROUP, where, problems)
+    if not columns.sample:
+        sample = found_in(path, columns.sample_regex, NO_SAMPLE, where, problems)
     return Row(where, clip_id, path, labels, split, group, start_s, end_s, sample, people, names)
 
 
@@ -190,13 +190,6 @@ def _labels(where: str, cells: Mapping[str, str], columns: Columns, problems: Pr
             problems.add(BAR_IN_NAME, where, labels[head])
         labels[head] = join_names(filter(None, names))
     return {head: text for head, text in labels.items() if text}
-
-
-def _in_path(where: str, path: str, regex: str, kind: Kind, problems: Problems) -> str:
-    found = found_in(path, regex)
-    if not found:
-        problems.add(kind, where, path)
-    return found
 
 
 def _split(where: str, text: str, problems: Problems) -> tuple[Split | None, bool]:

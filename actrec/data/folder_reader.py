@@ -135,8 +135,5 @@ def _row(
     if not rest:
         problems.add(OUTSIDE_CLASS, path)
         return None
-    group = "" if group_regex is None else found_in(path, group_regex)
-    if group_regex is not None and not group:
-        problems.add(NO_GROUP, path)
-        return None
+    group = found_in(path, group_regex, NO_GROUP, path, problems)
     return Row(path, path, path, {head: name}, split, group)

@@ -29,7 +29,8 @@ class Clip:
 
     `sample` is what several clips show alike, so that evaluation averages them: "" if the clip stands alone.
     `sound_path` is where its sound is, relative to the data root: `path` itself, or a file beside it; "" if there is
-    none. `sound_sha256` is that file's.
+    none. `sound_sha256` is that file's. `sound_fault` is the reason why the file beside it is not used, "" if that is
+    not so.
     `skeleton_path` is the file that its skeleton is in, relative to the data root, and `skeleton_name` its name there;
     "" if there is none. `skeleton_sha256` is that file's. A clip that is nothing but a skeleton has empty `facts`, and
     `path`, `sha256` and `size_bytes` are those of the skeleton: two that are the same have equal ones.
@@ -49,6 +50,7 @@ class Clip:
     sample: str = ""
     sound_path: str = ""
     sound_sha256: str = ""
+    sound_fault: str = ""
     skeleton_path: str = ""
     skeleton_name: str = ""
     skeleton_sha256: str = ""
@@ -90,6 +92,22 @@ class Manifest:
         wanted = set(clip_ids)
         return replace(self, clips=tuple(clip for clip in self.clips if clip.clip_id in wanted))
 
+    def lost_in(self, left: "Manifest") -> str:
+        """Return in words which split, or else which classes of train, have clips here and none in `left`, "" if none.
+
+        Args:
+            left: Some of these clips.
+        """
+        splits = [f"the {name} split" for name in SPLITS if self.of_split(name) and not left.of_split(name)]
+        if splits:
+            return f"no clip of {' and '.join(splits)} is usable"
+        gone = {head: sorted(self._of_train(head) - left._of_train(head), key=natural_key) for head in self.heads}
+        classes = [f"{head} {', '.join(names)}" for head, names in gone.items() if names]
+        return f"no usable train clip is left of {' and '.join(classes)}" if classes else ""
+
+    def _of_train(self, head: str) -> set[str]:
+        return {name for clip in self.of_split("train") for name in self.labels_of(clip, head)}
+
 
 def names_of(labels: Mapping[str, str], head: str, multi_label: Collection[str]) -> tuple[str, ...]:
     """Return the class names that `labels` has for a head, () if none."""
@@ -121,7 +139,7 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 _CLIP_COLUMNS = (
     *("clip_id", "path", "split", "group", "sample", "start_s", "end_s", "sha256", "size_bytes"),
-    *("sound_path", "sound_sha256", "skeleton_path", "skeleton_name", "skeleton_sha256"),
+    *("sound_path", "sound_sha256", "sound_fault", "skeleton_path", "skeleton_name", "skeleton_sha256"),
 )
 # Of plain types alone, each of which reads its own text.
 _FACT_TYPES: dict[str, Any] = {f.name: f.type for f in fields(MediaFacts)}
@@ -181,6 +199,7 @@ def _parse(row: dict[str, str], label_columns: Mapping[str, str]) -> Clip:
         sample=row["sample"],
         sound_path=row["sound_path"],
         sound_sha256=row["sound_sha256"],
+        sound_fault=row["sound_fault"],
         skeleton_path=row["skeleton_path"],
         skeleton_name=row["skeleton_name"],
         skeleton_sha256=row["skeleton_sha256"],

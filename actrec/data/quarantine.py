@@ -2,12 +2,11 @@
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from actrec.data.manifest import SPLITS, Manifest
+from actrec.data.manifest import Manifest
 from actrec.errors import UserError
 
 _SHOWN = 5
@@ -43,9 +42,16 @@ def dump(items: Iterable[Quarantined]) -> str:
 
 
 def load(path: Path | str) -> list[Quarantined]:
-    """Return what `dump` wrote to `path`."""
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        return [Quarantined(**{**row, "attempts": int(row["attempts"])}) for row in csv.DictReader(file)]
+    """Return what `dump` wrote to `path`.
+
+    Raises:
+        UserError: if there is none.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            return [Quarantined(**{**row, "attempts": int(row["attempts"])}) for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        raise UserError(f"{path}: not there; a stage before has not run. Run: dvc repro") from None
 
 
 def _place(item: Quarantined) -> str:
@@ -80,14 +86,5 @@ def check_losses(
             f"({max_bad_frac:.1%}) allows. Mend or remove them, or raise data.max_bad_frac:{shown}"
         )
     left = manifest.keep({clip.clip_id for clip in manifest.clips} - {item.clip_id for item in bad})
-    for split in SPLITS:
-        if manifest.of_split(split) and not left.of_split(split):
-            raise UserError(f"no clip of the {split} split is usable. Mend or remove the bad ones:{shown}")
-    for head in manifest.heads:
-        before, after = (
-            Counter(name for clip in m.of_split("train") for name in m.labels_of(clip, head)) for m in (manifest, left)
-        )
-        if lost := sorted(name for name in before if not after[name]):
-            raise UserError(
-                f"no usable train clip is left of {head} {', '.join(lost)}. Mend or remove the bad ones:{shown}"
-            )
+    if lost := manifest.lost_in(left):
+        raise UserError(f"{lost}. Mend or remove the bad ones:{shown}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from actrec.data.manifest import Split
 from actrec.data.people import People
-from actrec.data.problems import Kind
+from actrec.data.problems import Kind, Problems
 from actrec.errors import UserError
 
 UNKNOWN_SPLIT = Kind("unknown split", "Write train, val or test.")
@@ -86,10 +86,18 @@ def check_regex(setting: str, regex: str | None) -> None:
         raise UserError(f"{setting} is '{regex}': expected a group in brackets, as in '(s\\d+)_'")
 
 
-def found_in(path: str, regex: str) -> str:
-    """Return what all groups of an expression match in a path, joined by "_"; "" if they match nothing."""
-    found = re.search(regex, path)
-    return "_".join(filter(None, found.groups())) if found else ""
+def found_in(path: str, regex: str | None, kind: Kind, where: str, problems: Problems) -> str:
+    """Return what all groups of an expression match in a path, joined by "_"; "" without an expression.
+
+    If they match nothing it is a problem of that kind, at `where`.
+    """
+    if regex is None:
+        return ""
+    match = re.search(regex, path)
+    found = "_".join(filter(None, match.groups())) if match else ""
+    if not found:
+        problems.add(kind, where, "" if where == path else path)
+    return found
 
 
 def id_of_part(path: str, start_s: float | None, end_s: float | None) -> str:

@@ -45,9 +45,7 @@ def read_skeleton_rows(
     for name, split in _named(index, splits):
         entry = index.entries[name]
         labels = _labels(name, entry, head, classes, problems)
-        group = "" if group_regex is None else found_in(name, group_regex)
-        if group_regex is not None and not group:
-            problems.add(NO_GROUP, name)
+        group = found_in(name, group_regex, NO_GROUP, name, problems)
         if labels or entry.reason:
             rows.append(Row(name, name, name, labels, split, group))
     return rows

@@ -21,10 +21,10 @@ from actrec.report.attention import attention_grid, clip_titles
 from actrec.report.contributions import contributions_plot
 from actrec.training.checkpoint import Checkpoint
 from actrec.training.data import Inputs
-from actrec.training.labels import NO_LABEL
+from actrec.training.labels import NO_LABEL, label_tensors
 from actrec.training.predict import predict, to_device
 from actrec.training.scores import scores_of
-from actrec.training.sources import Batches, Source
+from actrec.training.sources import Batches
 from actrec.training.views import PlainViews
 
 
@@ -107,7 +107,9 @@ def modality_contributions(
     view: dict[str, Any] = {"backbones": about.model["backbones"], "augment": {}, "seed": about.seed}
     source = inputs.source(split, views=views, **view)
     num_classes = {head: len(names) for head, names in about.classes.items()}
-    prior = class_frequencies(inputs.source("train", **view), num_classes)
+    manifest = inputs.manifest
+    labels = label_tensors(manifest.of_split("train"), manifest.classes, manifest.multi_label)
+    prior = class_frequencies(labels, num_classes)
     runner: Any = fabric.setup_module(model)
     runner.mark_forward_method("tokens")
     runner.mark_forward_method("decide")
@@ -133,15 +135,15 @@ def _score(scores: AnyScores) -> float:
     return float(summarise(scores)[metric])
 
 
-def class_frequencies(train: Source, num_classes: Mapping[str, int]) -> dict[str, torch.Tensor]:
-    """Return the share of each class among labelled training clips, float32 (classes,) a head."""
+def class_frequencies(labels: Mapping[str, torch.Tensor], num_classes: Mapping[str, int]) -> dict[str, torch.Tensor]:
+    """Return the share of each class among labelled clips, float32 (classes,) a head; labels as of `label_tensors`."""
     shares = {}
     for head, count in num_classes.items():
-        labels = train.labels[head]
-        if labels.dim() == 2:
-            shares[head] = labels[labels[:, 0] != NO_LABEL].mean(dim=0)
+        own = labels[head]
+        if own.dim() == 2:
+            shares[head] = own[own[:, 0] != NO_LABEL].mean(dim=0)
         else:
-            shares[head] = torch.bincount(labels[labels != NO_LABEL], minlength=count).float()
+            shares[head] = torch.bincount(own[own != NO_LABEL], minlength=count).float()
             shares[head] /= shares[head].sum()
     return shares
 

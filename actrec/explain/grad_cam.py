@@ -51,7 +51,7 @@ def cam_pictures(
         inputs: The clips themselves are looked at, also where features are cached.
         scores: What the model says of them.
         split: Which of them.
-        view: What is shown of a clip: one view of this scale and crop, neither several nor mirrored.
+        view: What is shown of a clip: one view of this scale, neither several nor mirrored.
         clips: How many are drawn at random, by the model's seed, of those with a label; 0 for none.
         worst_classes: Of so many classes with the lowest recall mistakes are drawn; 0 for none.
         clips_per_class: How many of each at most, the surest first.

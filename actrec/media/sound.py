@@ -211,9 +211,6 @@ class MelFolder:
         self.digests: dict[str, str] = {clip_id: clip["sha256"] for clip_id, clip in index["clips"].items()}
         self.absent: dict[str, str] = index["absent"]
 
-    def __contains__(self, clip_id: str) -> bool:
-        return clip_id in self._files
-
     def __getitem__(self, clip_id: str) -> np.ndarray:
         """Return the clip's log-Mel spectrogram, float32 (n_mels, steps) in dB."""
         name = self._files[clip_id]

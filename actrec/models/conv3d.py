@@ -1,4 +1,4 @@
-"""What the 3-D convolutional networks share: a convolution with its norm, and tokens of their last maps."""
+"""What networks over frames share: a 3-D convolution with its norm, tokens of the last maps, the temporal shift."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -69,3 +69,18 @@ def to_tokens(maps: torch.Tensor, token_grid: Sequence[int] | None) -> torch.Ten
         rows, columns = token_grid
         places = nn.functional.adaptive_avg_pool2d(places, (rows, columns))
     return places.flatten(2).transpose(1, 2)
+
+
+def shifted(maps: torch.Tensor, fraction: int) -> torch.Tensor:
+    """Return maps (B, C, T, H, W) where the first C // fraction channels show the next frame, as many the last one.
+
+    At the ends, where there is no such frame, they are zero.
+
+    Source: Lin et al., TSM, ICCV 2019, section 4.
+    """
+    fold = maps.shape[1] // fraction
+    moved = torch.zeros_like(maps)
+    moved[:, :fold, :-1] = maps[:, :fold, 1:]
+    moved[:, fold : 2 * fold, 1:] = maps[:, fold : 2 * fold, :-1]
+    moved[:, 2 * fold :] = maps[:, 2 * fold :]
+    return moved

@@ -103,7 +103,8 @@ class Recogniser(nn.Module):
 
         Args:
             batch: The modalities themselves, or `tokens` {modality: (B, N, D)} that were cached; and `present`
-                {modality: bool (B,)}: where it is False, what stands for the modality is not looked at.
+                {modality: bool (B,)}: where it is False, what stands for the modality is not looked at. Of modalities
+                that clips of a training batch lack, `rows` {modality: int64 (n,)} are those that have them.
         """
         return self.decide(self._tokens_in(batch), batch["present"])
 
@@ -161,8 +162,25 @@ class Recogniser(nn.Module):
                 with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self.frozen):
                     found |= part({modality: batch[modality] for modality in part.parts})
             else:
-                found[name] = self.tokens_of(name, batch[name])
+                found[name] = self._tokens_of_present(name, part, batch)
         return found
+
+    def _tokens_of_present(self, modality: str, backbone: nn.Module, batch: Batch) -> torch.Tensor:
+        """Return tokens (B, N, D) of one modality; they mean nothing of clips that lack it.
+
+        While batch norm learns, it is shown no stand-in: its statistics, and so the tokens of the others, would be of
+        both. Of less than two clips there are none: those so far hold then.
+        """
+        clips, rows = batch[modality], batch.get("rows", {}).get(modality)
+        if rows is None or not backbone.training:
+            return self.tokens_of(modality, clips)
+        if len(rows) < 2:
+            backbone.eval()
+            tokens = self.tokens_of(modality, clips)
+            backbone.train()
+            return tokens
+        own = self.tokens_of(modality, clips[rows])
+        return own.new_zeros(len(clips), *own.shape[1:]).index_copy(0, rows, own)
 
     def tokens_of(self, modality: str, batch: torch.Tensor) -> torch.Tensor:
         """Return tokens (B, N, D) of one modality that has a backbone to itself."""

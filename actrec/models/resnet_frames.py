@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from actrec.models.backbone import IMAGENET_MEAN, IMAGENET_STD, RgbBackbone
+from actrec.models.conv3d import shifted
 from actrec.models.weights import load_weights
 
 _SHIFT_FRACTION = 8
@@ -57,14 +58,9 @@ class ResNetFrames(RgbBackbone):
 
 
 def temporal_shift(frames: torch.Tensor, clip_frames: int) -> torch.Tensor:
-    """Return (B*T, C, H, W) with an eighth of the channels one frame earlier, an eighth one later; ends become zero.
+    """Return (B*T, C, H, W) with an eighth of the channels one frame earlier, an eighth one later: see `shifted`.
 
     Source: Lin et al., TSM, ICCV 2019, section 4 (residual shift, 1/8 each way).
     """
-    clips = frames.view(-1, clip_frames, *frames.shape[1:])
-    fold = clips.shape[2] // _SHIFT_FRACTION
-    shifted = torch.zeros_like(clips)
-    shifted[:, :-1, :fold] = clips[:, 1:, :fold]
-    shifted[:, 1:, fold : 2 * fold] = clips[:, :-1, fold : 2 * fold]
-    shifted[:, :, 2 * fold :] = clips[:, :, 2 * fold :]
-    return shifted.view_as(frames)
+    clips = frames.unflatten(0, (-1, clip_frames)).transpose(1, 2)
+    return shifted(clips, _SHIFT_FRACTION).transpose(1, 2).view_as(frames)

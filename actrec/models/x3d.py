@@ -9,7 +9,7 @@ from torch import nn
 
 from actrec.errors import UserError
 from actrec.models.backbone import RgbBackbone
-from actrec.models.conv3d import conv_bn, last_block, to_tokens
+from actrec.models.conv3d import conv_bn, last_block, shifted, to_tokens
 from actrec.models.published import X3D_CLASSIFIERS, from_x3d
 from actrec.models.weights import Tensors, load_weights
 
@@ -196,18 +196,3 @@ class SqueezeExcite(nn.Module):
         """Return maps (B, C, T, H, W)."""
         means = maps.mean(dim=(2, 3, 4), keepdim=True)
         return maps * self.fc2(self.fc1(means).relu()).sigmoid()
-
-
-def shifted(maps: torch.Tensor, fraction: int) -> torch.Tensor:
-    """Return maps (B, C, T, H, W) where the first C // fraction channels show the next frame, as many the last one.
-
-    At the ends, where there is no such frame, they are zero.
-
-    Source: Lin et al., TSM, ICCV 2019, section 4.
-    """
-    fold = maps.shape[1] // fraction
-    moved = torch.zeros_like(maps)
-    moved[:, :fold, :-1] = maps[:, :fold, 1:]
-    moved[:, fold : 2 * fold, 1:] = maps[:, fold : 2 * fold, :-1]
-    moved[:, 2 * fold :] = maps[:, 2 * fold :]
-    return moved

@@ -5,7 +5,15 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from actrec.params.section import AttentionHeads, ByModality, Positive, PositiveFloat, Section
-from actrec.params.weights import START, FolderWeights, HubWeights, NoWeights, OwnWeights, Weights
+from actrec.params.weights import (
+    START,
+    FolderWeights,
+    HubWeights,
+    NoWeights,
+    OwnWeights,
+    Weights,
+    refuse_unpublished,
+)
 
 Frozen = Annotated[
     bool,
@@ -25,6 +33,15 @@ InputPx = Annotated[
         "of its weights.",
     ),
 ]
+CropFrac = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=1,
+        description="Of each picture's middle square, the side of the middle part that is shown where nothing is "
+        "random (in validation, evaluation and prediction), as a share; 1: all of it. Beside skeletons 1 alone.",
+    ),
+]
 _DEPTH = "Layers of the network: more take longer. With 18 or 34 a token has 512 numbers, else 2048."
 
 
@@ -35,6 +52,12 @@ class VideoNet(Section):
     weights: Weights
     frozen: Frozen
     input_px: InputPx
+    crop_frac: CropFrac
+
+    @model_validator(mode="after")
+    def _weights_are_published(self) -> Self:
+        refuse_unpublished(self.weights, self.kind)
+        return self
 
 
 class ResNetFrames(Section):
@@ -49,6 +72,12 @@ class ResNetFrames(Section):
     weights: Weights
     frozen: Frozen
     input_px: InputPx
+    crop_frac: CropFrac
+
+    @model_validator(mode="after")
+    def _weights_are_published(self) -> Self:
+        refuse_unpublished(self.weights, f"resnet{self.depth}")
+        return self
 
 
 class Small3d(Section):
@@ -61,6 +90,7 @@ class Small3d(Section):
     weights: OwnWeights
     frozen: Frozen
     input_px: InputPx
+    crop_frac: CropFrac
 
 
 class VideoMaeConfig(Section):
@@ -81,6 +111,7 @@ class VideoMae(Section):
     weights: Annotated[HubWeights | FolderWeights | VideoMaeConfig, Field(discriminator="kind", description=START)]
     frozen: Frozen
     input_px: InputPx
+    crop_frac: CropFrac
     token_grid: Annotated[list[Positive], Field(min_length=3, max_length=3)] | None = Field(
         description="How many tokens are left in time, height and width, by averages; they must divide the network's "
         "own, 8, 14 and 14 of the published base size. null: all, 1,568 there."
@@ -94,6 +125,11 @@ class ResNetMel(Section):
     depth: Literal[18, 34, 50] = Field(description=_DEPTH)
     weights: Weights
     frozen: Frozen
+
+    @model_validator(mode="after")
+    def _weights_are_published(self) -> Self:
+        refuse_unpublished(self.weights, f"resnet{self.depth}")
+        return self
 
 
 class Hog(Section):
@@ -110,6 +146,7 @@ class Hog(Section):
     weights: NothingToLoad
     frozen: AlwaysFrozen
     input_px: InputPx
+    crop_frac: CropFrac
 
     @model_validator(mode="after")
     def _one_block_fits(self) -> Self:
@@ -154,6 +191,7 @@ class SlowOnly(_ChosenFrames):
     """ResNet3d of the SlowOnly kind: no stride in time, temporal kernels in the last two stages."""
 
     kind: Literal["slow_only"]
+    crop_frac: CropFrac
     blocks: Annotated[
         list[Positive],
         Field(min_length=4, max_length=4, description="Residual blocks of each stage; published: [3, 4, 6, 3]."),
@@ -167,6 +205,7 @@ class X3d(_ChosenFrames):
     """X3D: size S is 13 frames of 160 px, size M 16 of 224."""
 
     kind: Literal["x3d"]
+    crop_frac: CropFrac
     shortcut_norm: bool = Field(
         description="Whether one more shortcut has a batch norm: true for checkpoints of SlowFast and mmaction2, false "
         "for those of pytorchvideo."
@@ -177,6 +216,7 @@ class XShift(_ChosenFrames):
     """X3D's layout with a temporal shift instead of temporal kernels."""
 
     kind: Literal["x_shift"]
+    crop_frac: CropFrac
     blocks: Annotated[
         list[Positive], Field(min_length=4, max_length=4, description="Blocks of each stage; published: [3, 5, 11, 7].")
     ]

@@ -55,7 +55,7 @@ def checked(raw: Any, name: str) -> Params:
 
 
 def _describe(problem: ErrorDetails, raw: dict[str, Any]) -> str:
-    where = _written_path(problem["loc"], raw)
+    where = _written_path(problem["loc"], raw, lacks_last=problem["type"] == "missing")
     got = problem["input"]
     match problem["type"]:
         case "extra_forbidden":
@@ -80,12 +80,12 @@ def _describe(problem: ErrorDetails, raw: dict[str, Any]) -> str:
             return f"{where} is {got!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}."
 
 
-def _written_path(loc: tuple[int | str, ...], raw: Any) -> str:
-    """Return the dotted path as the file has it: pydantic adds the tags of unions to its own."""
+def _written_path(loc: tuple[int | str, ...], raw: Any, *, lacks_last: bool) -> str:
+    """Return the dotted path as the file has it, or would have it if it lacked no key: pydantic adds tags of unions."""
     parts = []
     for i, part in enumerate(loc):
-        is_last = i == len(loc) - 1
-        if isinstance(raw, dict) and (part in raw or is_last):
+        is_missing = lacks_last and i == len(loc) - 1
+        if isinstance(raw, dict) and (part in raw or is_missing):
             parts.append(str(part))
             raw = raw.get(part)
         elif isinstance(raw, list) and isinstance(part, int):

@@ -48,7 +48,6 @@ class SvmHead(Section):
             "class_weights counts as well, and nothing else.",
         ),
     ]
-    loss_weight: LossWeight = Field(description="Not looked at: each svm is fitted by itself.")
 
 
 Head = Annotated[LinearHead | MlpHead | SvmHead, Field(discriminator="kind")]

@@ -4,7 +4,9 @@ No default lives here, so that the file shows everything that changes a result a
 Types are plain (no Path, no Enum): what is checked is what stands in the file. Validators look at nothing outside it.
 """
 
-from typing import Self
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -18,6 +20,18 @@ from actrec.params.skeletons import Skeletons
 from actrec.params.training import Compute, Evaluate, Train
 
 _MULTI_LABEL_METRICS = ("map_macro", "f1_macro", "f1_weighted", "loss")
+
+# Without effect on an svm, and what to set so that nothing is asked for in vain. How steps are taken (lr, epochs,
+# optimizer, schedule, clip_norm, early_stopping) every recipe has to say: of an svm it may be anything.
+_OFF_FOR_SVM = {
+    "train.devices": 1,
+    "train.mixup_alpha": 0,
+    "train.label_smoothing": 0,
+    "train.sampler": "shuffled",
+    "train.soft_recall": None,
+    "train.precision": "fp32",
+    "compute.compile": False,
+}
 
 
 class Params(Section):
@@ -120,7 +134,7 @@ class Params(Section):
                 "have one: take rgb of kind resnet or hog, and geometry"
             )
         for name, head in self.model.heads.items():
-            weights = head.loss_weight
+            weights = None if head.kind == "svm" else head.loss_weight
             if isinstance(weights, dict) and (neck.kind != "late" or set(weights) != set(backbones)):
                 raise ValueError(
                     f"model.heads.{name}.loss_weight is a number a modality, which neck late alone has heads for: "
@@ -178,19 +192,18 @@ class Params(Section):
                 f"evaluate.views.clips is {views.clips}, but model.backbones.{fixed[0]} has no input_frames to choose: "
                 "set it to 1 (frames.clips_per_video stores several)"
             )
-        if self.features.enabled and (views.clips > 1 or views.flip or views.scales != [1] or views.crop_frac != 1):
+        if self.features.enabled and (views.clips > 1 or views.flip or views.scales != [1]):
             raise ValueError(
-                "evaluate.views of cached features are what was cached: set clips: 1, flip: false, scales: [1], "
-                "crop_frac: 1"
+                "evaluate.views of cached features are what was cached: set clips: 1, flip: false, scales: [1]"
             )
         if views.scales != [1] and (kind := getattr(rgb, "kind", "")) in ("videomae", "mvit_v2_s"):
             raise ValueError(f"evaluate.views.scales: {kind} takes pictures of one size. Set it to [1]")
-        if pose and views.crop_frac != 1:
-            raise ValueError("evaluate.views.crop_frac is for pictures alone: set it to 1")
         if self.frames.region == "persons" and not (self.frames.enabled and self.skeletons.enabled):
             raise ValueError("frames.region: persons needs skeletons.enabled: true; or set it to whole")
         if not rgb or not pose:
             return
+        if rgb.crop_frac != 1:
+            raise ValueError("pictures and skeletons are cropped alike: set model.backbones.rgb.crop_frac to 1")
         if self.frames.region != "persons":
             raise ValueError("pictures and skeletons are cropped alike: set frames.region: persons")
         if frames.clips_per_video > 1:
@@ -248,8 +261,15 @@ class Params(Section):
         reader = self.data.reader
         if isinstance(reader, CsvReader) and (several := sorted(set(fitted) & set(reader.multi_label))):
             raise ValueError(f"model.heads.{several[0]}: svm takes clips of one class; these may have several")
-        if self.train.mixup_alpha or self.train.devices > 1:
-            raise ValueError("model.heads: svm takes no steps: set train.mixup_alpha: 0 and train.devices: 1")
+        said = self.model_dump(mode="json", include={"train", "compute"})
+        got = {f"{part}.{key}": value for part, settings in said.items() for key, value in settings.items()}
+        if asked := [name for name, off in _OFF_FOR_SVM.items() if got[name] != off]:
+            helps = {"train.sampler", "train.soft_recall"} & set(asked) and self.train.class_weights == "none"
+            raise ValueError(
+                f"model.heads: svm takes no steps and has no use for {_listed(asked, got)}: set "
+                f"{_listed(asked, _OFF_FOR_SVM)}"
+                + (", and train.class_weights: balanced for rare classes to count as much" if helps else "")
+            )
 
     def _check_loss(self) -> None:
         neck = self.model.neck
@@ -300,3 +320,8 @@ class Params(Section):
         rgb = backbones.rgb
         if rgb and not (rgb.kind == "hog" or (rgb.kind == "resnet" and rgb.temporal == "mean")):
             raise ValueError("model.neck: relation looks at each person alone: take rgb of kind resnet, temporal: mean")
+
+
+def _listed(names: Iterable[str], values: Mapping[str, Any]) -> str:
+    """Return settings as params.yaml has them."""
+    return ", ".join(f"{name}: {json.dumps(values[name])}" for name in names).replace('"', "")

@@ -43,6 +43,15 @@ class Sgd(Section):
     )
     weight_decay: WeightDecay
 
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError(
+                "nesterov is true, which looks at where momentum leads, but momentum is 0, expected above 0: set "
+                "momentum to 0.9, or nesterov to false"
+            )
+        return self
+
 
 class Adam(Section):
     """Adam; `adamw` decouples the weight decay."""
@@ -240,15 +249,6 @@ class PlainViews(Section):
             min_length=1,
             description="Sides of views, as multiples of input_px; each is shown. videomae and mvit_v2_s take [1] "
             "alone.",
-        ),
-    ]
-    crop_frac: Annotated[
-        float,
-        Field(
-            gt=0,
-            le=1,
-            description="Of each picture's middle square, the side of the middle part that is shown, as a share; 1: "
-            "all of it.",
         ),
     ]
 

@@ -15,6 +15,14 @@ Sha256 = Annotated[
         "is a part of the experiment. Another file is refused.",
     ),
 ]
+# What torchvision publishes for its networks that are backbones here. Asking torchvision itself would load torch.
+PUBLISHED = {
+    **dict.fromkeys(("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "mvit_v2_s", "swin3d_t"), ("KINETICS400_V1",)),
+    **dict.fromkeys(("resnet18", "resnet34"), ("IMAGENET1K_V1",)),
+    **dict.fromkeys(("resnet50", "resnet101", "resnet152"), ("IMAGENET1K_V1", "IMAGENET1K_V2")),
+}
+# What torchvision calls the best of them; they have this name too.
+_BEST = "DEFAULT"
 
 
 class NoWeights(Section):
@@ -72,3 +80,13 @@ class FolderWeights(Section):
 
 Weights = Annotated[NoWeights | TorchvisionWeights | FileWeights, Field(discriminator="kind", description=START)]
 OwnWeights = Annotated[NoWeights | FileWeights, Field(discriminator="kind", description=START)]
+
+
+def refuse_unpublished(weights: NoWeights | TorchvisionWeights | FileWeights, network: str) -> None:
+    """Refuse weights by a name that torchvision does not have for its `network`."""
+    if isinstance(weights, TorchvisionWeights) and weights.name not in (*PUBLISHED[network], _BEST):
+        known = PUBLISHED[network]
+        raise ValueError(
+            f"weights.name is {weights.name}, but torchvision publishes {' and '.join(known)} for {network}: set it to "
+            f"{known[-1]}, or take weights: {{kind: none}}"
+        )

@@ -48,7 +48,7 @@ class Session(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class People:
+class Detections:
     """The n people in one picture: boxes (n, 4) x0 y0 x1 y1, joints (n, 17, 2) in its pixels, their scores (n, 17)."""
 
     boxes: NDArray[np.float32]
@@ -78,7 +78,7 @@ class PoseModel:
         self._input = str(inputs[0].name)
         self._height, self._width = shape[2:]
 
-    def people(self, frame: Frame) -> People:
+    def people(self, frame: Frame) -> Detections:
         """Return who is in a picture, uint8 RGB (H, W, 3), best first.
 
         Raises:
@@ -92,7 +92,7 @@ class PoseModel:
             raise UserError(f"the model gives {shapes}, expected [(1, n, 5), (1, n, {_JOINTS}, 3)]. {_needed()}")
         found, joints = (np.asarray(output[0], np.float32) for output in outputs)
         kept = _without_doubles(found[:, :4], found[:, 4])
-        return People(found[kept, :4] / ratio, joints[kept, :, :2] / ratio, np.clip(joints[kept, :, 2], 0, 1))
+        return Detections(found[kept, :4] / ratio, joints[kept, :, :2] / ratio, np.clip(joints[kept, :, 2], 0, 1))
 
     def _padded(self, frame: Frame, ratio: float) -> NDArray[np.float32]:
         """Return the picture as the model wants it: shrunk into the upper left, grey below or to the right of it."""
@@ -168,7 +168,7 @@ class _Track:
     scores: list[NDArray[np.float32]] = field(default_factory=list)
 
 
-def _follow(tracks: list[_Track], frame: int, people: People) -> None:
+def _follow(tracks: list[_Track], frame: int, people: Detections) -> None:
     """Add the people of one frame to the tracks that they belong to, or to new ones."""
     alive = [track for track in tracks if frame - track.frames[-1] <= _MOST_LOST_FRAMES]
     boxes = np.array([track.box for track in alive], np.float32).reshape(-1, 4)

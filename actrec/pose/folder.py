@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ class PoseFolder:
     @cached_property
     def digests(self) -> Mapping[str, str]:
         """The sha256 of what each clip's skeleton is."""
-        return {clip_id: _digest(skeleton) for clip_id, skeleton in self._skeletons.items()}
+        return {clip_id: skeleton.digest for clip_id, skeleton in self._skeletons.items()}
 
     @property
     def spec(self) -> dict[str, str]:
@@ -67,10 +66,3 @@ class PoseFolder:
             )
         box = compact_box(skeleton.keypoint.astype(np.float32), skeleton.score, skeleton.img_shape)
         return box, skeleton.img_shape
-
-
-def _digest(skeleton: Skeleton) -> str:
-    content = sha256(repr((skeleton.keypoint.shape, skeleton.img_shape)).encode())
-    content.update(np.ascontiguousarray(skeleton.keypoint).data)
-    content.update(np.ascontiguousarray(skeleton.score).data)
-    return content.hexdigest()

@@ -100,7 +100,7 @@ def _rectangles(
 
 
 def _ranges(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return 0 … length - 1 for each length, one after the other, and before it whose each number is."""
+    """Return 0 … length - 1 for each length, one after the other, and before, for each number, which range it is of."""
     which = np.repeat(np.arange(len(lengths)), lengths)
     return which, np.arange(len(which)) - (np.cumsum(lengths) - lengths)[which]
 

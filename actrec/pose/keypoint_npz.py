@@ -6,6 +6,8 @@ import math
 import struct
 import zipfile
 import zlib
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,8 @@ def read_npz(path: Path, *, layout: Layout, max_persons: int) -> SkeletonFile:
     - `<name>/img_shape`, optional: [height, width] of the picture in pixels; without it that of `img_shape`, which is
       one for the whole file; without both it is None, and the size of the clip's video has to be taken
 
-    Other arrays are not looked at. See `keypoint_files` for units and for data of other tools.
+    A clip with arrays of other names is set aside; what is no clip's is not looked at. See `keypoint_files` for units
+    and for data of other tools.
 
     Args:
         path: The file, as `np.savez` or `np.savez_compressed` writes it; pickled objects in it are not read.
@@ -51,17 +54,29 @@ def read_npz(path: Path, *, layout: Layout, max_persons: int) -> SkeletonFile:
 
 
 def _of_archive(archive: _Archive, layout: Layout, max_persons: int) -> SkeletonFile:
-    names = [key.removesuffix(f"/{_KEYPOINT}") for key in archive.keys if key.endswith(f"/{_KEYPOINT}")]
+    arrays: dict[str, list[str]] = defaultdict(list)
+    for key in archive.keys:
+        name, _, array = key.rpartition("/")
+        arrays[name].append(array)
+    names = [name for name, own in arrays.items() if name and _KEYPOINT in own]
     if not names:
         found = ", ".join(list(archive.keys)[:5]) or "nothing"
         raise BadItem("malformed", f"expected arrays <name>/{_KEYPOINT}, got {found}")
     gathered = Gathered()
     for name in names:
         try:
+            _refuse_unknown(name, arrays[name])
             gathered.add(_skeleton(archive, name, gathered, layout, max_persons))
         except BadItem as error:
             gathered.fail(name, error)
     return gathered.file()
+
+
+def _refuse_unknown(name: str, arrays: Iterable[str]) -> None:
+    """Raise BadItem if a clip has an array of another name: scores of a misspelled one would count as 1."""
+    if unknown := sorted(set(arrays) - {_KEYPOINT, _SCORE, _SHAPE}):
+        shown = ", ".join(f"{name}/{array}" for array in unknown)
+        raise BadItem("malformed", f"expected {_KEYPOINT}, {_SCORE} and {_SHAPE} alone, got {shown}")
 
 
 def _skeleton(archive: _Archive, name: str, gathered: Gathered, layout: Layout, max_persons: int) -> Skeleton:

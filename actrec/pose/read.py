@@ -11,11 +11,16 @@ from actrec.pose.ntu_text import read_ntu_text
 from actrec.pose.pyskl_file import read_pyskl
 from actrec.pose.skeleton import SkeletonFile, one_dimension
 
-KINDS = ("pyskl", "ntu_text", "ntu_text_2d", "npz", "csv", "coco_json")
 # What the names of the files of a kind end in, where a folder may hold many.
-SUFFIXES = {"pyskl": ".pkl", "ntu_text": ".skeleton", "ntu_text_2d": ".skeleton", "npz": ".npz", "csv": ".csv"} | {
-    "coco_json": ".json"
+SUFFIXES = {
+    "pyskl": ".pkl",
+    "ntu_text": ".skeleton",
+    "ntu_text_2d": ".skeleton",
+    "npz": ".npz",
+    "csv": ".csv",
+    "coco_json": ".json",
 }
+KINDS = tuple(SUFFIXES)
 
 
 def read_skeletons(path: Path, *, kind: str, layout: Layout, max_persons: int) -> SkeletonFile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,14 @@ class Skeleton:
     score: NDArray[np.float16]
     img_shape: tuple[int, int] | None
     label: int | None = None
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of its joints, their scores and the picture's size, under whatever name and label."""
+        content = sha256(repr((self.keypoint.shape, self.img_shape)).encode())
+        content.update(np.ascontiguousarray(self.keypoint).data)
+        content.update(np.ascontiguousarray(self.score).data)
+        return content.hexdigest()
 
 
 class Fault(NamedTuple):

@@ -47,11 +47,14 @@ def read_history(path: Path) -> History | None:
     """Return what history.csv says, or None if no epoch was trained.
 
     Raises:
-        UserError: if a column is missing.
+        UserError: if there is none, or a column is missing.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        rows, columns = list(reader), reader.fieldnames or []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), reader.fieldnames or []
+    except FileNotFoundError:
+        raise UserError(f"{path}: not there; training has not run, or not to its end. Run: dvc repro train") from None
     if missing := [name for name in _NEEDED if name not in columns]:
         raise UserError(f"{path}: no column {', '.join(missing)}; found {', '.join(columns)}. Run: dvc repro -f train")
     if not rows:

@@ -9,19 +9,25 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+# What decides numbers or pictures: all that `store.closure.code_version` is told of, and more.
 _PACKAGES = (
     "actrec",
     "av",
     "decord",
     "dvc",
+    "grad-cam",
     "h5py",
+    "librosa",
     "lightning-fabric",
     "matplotlib",
     "numpy",
+    "pillow",
     "scikit-learn",
     "scipy",
+    "soxr",
     "torch",
     "torchvision",
+    "transformers",
 )
 # What the pipeline itself rewrites does not make the code another.
 _OUTPUTS = (":(exclude)dvc.lock", ":(exclude)results")
@@ -46,7 +52,8 @@ def run_record(
         seed: Of the run.
         threads: How many torch used; the last bits of a result depend on it.
         device: What torch computed on.
-        data_digest: sha256 of the manifest.
+        data_digest: `training.data.Inputs.digest` of all three splits: ids, samples, labels and classes of the clips
+            that were used, and digests of their arrays or cached features.
         params: The whole of params.yaml.
         started: When the work began, with a time zone.
         ended: When it was done, with a time zone.

@@ -70,7 +70,7 @@ def results(
     all_scores: Sequence[AnyScores],
     *,
     metrics: tables.MetricsTree,
-    history_csv: Path | None,
+    history_csv: Path,
     select_on: str,
     pictures: Mapping[str, bytes],
     modalities: Sequence[str] = (),
@@ -88,7 +88,7 @@ def results(
         folder: results/.
         all_scores: One for each split and head.
         metrics: What `metrics_tree` makes of them, for the headings.
-        history_csv: What training wrote, None if there is nothing to draw.
+        history_csv: What training wrote.
         select_on: `<head>.<metric>`, the number that chose the best epoch.
         pictures: More PNG files for plots/, by name.
         modalities: Those that have outputs of their own.
@@ -108,8 +108,9 @@ def results(
 def run_costs(history_csv: Path) -> dict[str, float | int]:
     """Return what training cost, from its history: epochs, the best one, time, and the peak of memory in MB.
 
+    The time is that of training alone, with its validation: neither of decoding nor of extracting cached features.
     `clips_per_s` is of the time in which clips were waited for and learned from, without validation; it lacks where the
-    history does not say how many clips an epoch had.
+    history does not say how many clips an epoch had, and of an svm, which is solved anew for each C.
     """
     history = curves.read_history(history_csv)
     if history is None:
@@ -129,7 +130,7 @@ def run_costs(history_csv: Path) -> dict[str, float | int]:
 
 def _rate(numbers: Mapping[str, Any]) -> dict[str, float]:
     learning_s = float((numbers["data_s"] + numbers["compute_s"]).sum())
-    if "train_clips" not in numbers or not learning_s:
+    if "c" in numbers or "train_clips" not in numbers or not learning_s:
         return {}
     return {"clips_per_s": round(float(numbers["train_clips"].sum()) / learning_s, 1)}
 
@@ -144,14 +145,14 @@ def _tables(all_scores: Sequence[AnyScores], with_one_class: Sequence[Scores]) -
 
 
 def _pictures(
-    all_scores: Sequence[AnyScores], metrics: tables.MetricsTree, history_csv: Path | None, select_on: str
+    all_scores: Sequence[AnyScores], metrics: tables.MetricsTree, history_csv: Path, select_on: str
 ) -> dict[str, bytes]:
     pictures = {
         f"{scores.split}_{file_name(scores.head)}_{what}.png": content
         for scores in all_scores
         for what, content in plots.figures(scores, metrics[scores.split][scores.head]).items()
     }
-    history = curves.read_history(history_csv) if history_csv else None
+    history = curves.read_history(history_csv)
     if history:
         pictures["training_curves.png"] = curves.training_curves(history, select_on=select_on)
     return pictures

@@ -57,7 +57,7 @@ class Store:
         return [entry for entry in found if entry]
 
     def put(self, stage: str, key: str, content: bytes, *, sync: bool = True) -> Entry:
-        """Keep `content` under `key`; without `sync` for who compares the digest, see `Entry`, with what is read."""
+        """Keep `content` under `key`; `sync=False` is for callers that verify the digest (`Entry`) when they read."""
         path = self._path(stage, key)
         write_atomic(path, content, sync=False, mode=0o444)  # outs are hard links to it
         if sync:  # before the record: without that there is no entry

@@ -145,7 +145,8 @@ class CachedFeatures:
         for modality in self.modalities:
             arrays = (f(modality, clip_ids) for f in (self.plain, self.present, self.augmented))
             for values in arrays:
-                digest.update(repr(values.shape).encode() + values.tobytes())
+                digest.update(repr(values.shape).encode())
+                digest.update(values.reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
 
     def plain(self, modality: str, clip_ids: Sequence[str]) -> np.ndarray:
@@ -154,7 +155,7 @@ class CachedFeatures:
         Raises:
             UserError: if a clip is not in the file.
         """
-        return self._plain[modality][self._rows_of(clip_ids)].astype(np.float32)
+        return self._plain[modality][self._rows_of(clip_ids)].astype(np.float32, copy=False)
 
     def present(self, modality: str, clip_ids: Sequence[str]) -> np.ndarray:
         """Return which of these clips have the modality, bool (n,); the features of the others are zeros.
@@ -179,7 +180,7 @@ class CachedFeatures:
         if not all(clip_id in known for clip_id in clip_ids):
             values = self._augmented[modality]
             return np.zeros((len(clip_ids), 0, *values.shape[2:]), np.float32)
-        return self._augmented[modality][[known[clip_id] for clip_id in clip_ids]].astype(np.float32)
+        return self._augmented[modality][[known[clip_id] for clip_id in clip_ids]].astype(np.float32, copy=False)
 
 
 def _refuse_references(group: h5py.Group) -> None:

@@ -110,6 +110,6 @@ def _cannot_write(path: Path, error: OSError) -> UserError:
 def disk_full(path: Path) -> UserError:
     """Return the error for a write to `path` that found no room."""
     return UserError(
-        f"{path}: the disk is full. Free some room (python -m actrec cache --prune 10GB shrinks the store), "
+        f"{path}: the disk is full. Free some room (actrec cache --prune 10GB shrinks the store), "
         "then run the same command again: finished items are kept."
     )

@@ -123,8 +123,5 @@ def _faults(file: SkeletonFile) -> list[Fault]:
 
 
 def _listed(skeleton: Skeleton) -> Listed:
-    digest = hashlib.sha256(repr((skeleton.keypoint.shape, skeleton.img_shape)).encode())
-    digest.update(skeleton.keypoint.tobytes())
-    digest.update(skeleton.score.tobytes())
     size_bytes = skeleton.keypoint.nbytes + skeleton.score.nbytes
-    return Listed(skeleton.name, digest.hexdigest(), size_bytes, skeleton.label, "", "")
+    return Listed(skeleton.name, skeleton.digest, size_bytes, skeleton.label, "", "")

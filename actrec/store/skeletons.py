@@ -112,11 +112,8 @@ def _job(clips: Sequence[Clip], spec: SkeletonSpec, root: Path, version: str) ->
 
 def _video_shape(clip: Clip) -> tuple[int, int] | None:
     """Return (height, width) of the clip's pictures as they are shown, None if it has none."""
-    facts = clip.facts
-    if not facts.has_video:
-        return None
-    is_turned = facts.rotation_deg % 180 == 90
-    return (facts.width_px, facts.height_px) if is_turned else (facts.height_px, facts.width_px)
+    width_px, height_px = clip.facts.upright_px
+    return (height_px, width_px) if clip.facts.has_video else None
 
 
 def _without(clip: Clip) -> Quarantined:

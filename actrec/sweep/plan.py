@@ -105,13 +105,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One experiment: its number from 0, its name for DVC, the label of its point, and all of its settings."""
+    """One experiment: its number from 0, its name for DVC, the label of its point, and all of its settings.
+
+    `wrong` says why they are no valid settings: such a run cannot be made. It is empty if they are.
+    """
 
     number: int
     name: str
     label: str
     changes: Mapping[str, Any]
     params: Mapping[str, Any]
+    wrong: str
 
 
 def load_sweep(path: Path) -> Sweep:
@@ -206,16 +210,35 @@ def runs_of(
         digits: Of the numbers in names.
 
     Raises:
-        UserError: if they are not valid, before anything is run.
+        UserError: if there is no place for what the point changes.
     """
     found = []
     for number, seed in enumerate(sweep.seeds or [None], start=first):
         changes = {**choice.changes, **({} if seed is None else {SEED: seed})}
         where = f"{file}, run {choice.label}"
-        params = plain(checked(_changed(base, changes, where), where))
+        params, wrong = _validated(_changed(base, changes, where), where)
         name = f"{file.stem}-{number:0{digits}d}-{_clean(choice.label)}{'' if seed is None else f'-s{seed}'}"
-        found.append(Run(number, name, choice.label, changes, params))
+        found.append(Run(number, name, choice.label, changes, params, wrong))
     return found
+
+
+def _validated(params: dict[str, Any], where: str) -> tuple[dict[str, Any], str]:
+    """Return the settings as `plain` gives them, and ""; else as they are, and what is wrong with them."""
+    try:
+        return plain(checked(params, where)), ""
+    except UserError as error:
+        return params, str(error)
+
+
+def check_valid(runs: Sequence[Run]) -> None:
+    """Refuse settings that are not valid, before anything is run.
+
+    Raises:
+        UserError: saying what is wrong with the first such run.
+    """
+    for run in runs:
+        if run.wrong:
+            raise UserError(run.wrong)
 
 
 def check_target(sweep: Sweep, base: Mapping[str, Any], file: Path) -> None:

@@ -1,6 +1,8 @@
 """Points of a space, each chosen by what the ones before have given: Optuna's TPE, with a study that outlives us."""
 
+import itertools
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +15,12 @@ from actrec.sweep.plan import Choice, Dimension, Range, Sample, value_label
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
+    from optuna.trial import FrozenTrial
 
 _DIGITS = 4
+_SMALL_SPACE = 1000  # points: to check so many takes a second
+# The number of a point, at the trial that says what it gave after it had failed.
+_RETRIED = "retried_point"
 
 
 class Search:
@@ -39,9 +45,9 @@ class Search:
         """Return point `number`, counted from 0: the one that was begun, else a new one."""
         import optuna
 
-        trials = self._study.get_trials(deepcopy=False)
-        if number < len(trials):
-            chosen = trials[number].params
+        begun = self._begun()
+        if number < len(begun):
+            chosen = begun[number].params
         else:
             seed = int(np.random.SeedSequence([self._sample.seed, number]).generate_state(1)[0])
             self._study.sampler = optuna.samplers.TPESampler(seed=seed)
@@ -49,11 +55,24 @@ class Search:
         return choice_of({name: _value(dim, chosen[name]) for name, dim in self._sample.space.items()})
 
     def tell(self, number: int, value: float | None) -> None:
-        """Say what point `number` gave; None: it failed. A second time changes nothing."""
-        from optuna.trial import TrialState
+        """Say what point `number` gave; None: it failed. Once it has a value, that stays."""
+        from optuna.trial import TrialState, create_trial
 
-        if self._study.get_trials(deepcopy=False)[number].state == TrialState.RUNNING:
-            self._study.tell(number, value, state=TrialState.FAIL if value is None else TrialState.COMPLETE)
+        trial = self._begun()[number]
+        if trial.state == TrialState.RUNNING:
+            self._study.tell(trial.number, value, state=TrialState.FAIL if value is None else TrialState.COMPLETE)
+        elif trial.state == TrialState.FAIL and value is not None and number not in self._retried():
+            # What has ended stays as it is in a study: another trial of the same point has the value.
+            same = {"params": trial.params, "distributions": trial.distributions}
+            self._study.add_trial(create_trial(**same, value=value, user_attrs={_RETRIED: number}))
+
+    def _begun(self) -> "list[FrozenTrial]":
+        """Return the trial that each point began with, in the order of points."""
+        return [trial for trial in self._study.get_trials(deepcopy=False) if _RETRIED not in trial.user_attrs]
+
+    def _retried(self) -> set[int]:
+        trials = self._study.get_trials(deepcopy=False)
+        return {trial.user_attrs[_RETRIED] for trial in trials if _RETRIED in trial.user_attrs}
 
 
 def choice_of(changes: Mapping[str, Any]) -> Choice:
@@ -63,9 +82,15 @@ def choice_of(changes: Mapping[str, Any]) -> Choice:
     )
 
 
-def corners(sample: Sample) -> list[Choice]:
-    """Return the ends of each dimension and each of its choices, the other dimensions at their first value."""
+def points_to_check(sample: Sample) -> list[Choice]:
+    """Return what is checked before the first run: all points if they are few and of choices alone, else the corners.
+
+    Those are the ends of each dimension and each of its choices, the other dimensions at their first value.
+    """
     ends = {name: [dim.low, dim.high] if isinstance(dim, Range) else list(dim) for name, dim in sample.space.items()}
+    ranges = any(isinstance(dim, Range) for dim in sample.space.values())
+    if not ranges and math.prod(map(len, ends.values())) <= _SMALL_SPACE:
+        return [choice_of(dict(zip(ends, values, strict=True))) for values in itertools.product(*ends.values())]
     first = {name: values[0] for name, values in ends.items()}
     return [choice_of({**first, name: value}) for name, values in ends.items() for value in values]
 

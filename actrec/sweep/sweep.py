@@ -1,6 +1,5 @@
 """What `actrec sweep` does: the runs of a sweep file, one after the other, each as an experiment of DVC."""
 
-import difflib
 import json
 import re
 import shlex
@@ -9,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,9 @@ from actrec.compare.picture import comparison_png
 from actrec.compare.revisions import experiment_refs
 from actrec.compare.table import Table, experiments_csv, table_of
 from actrec.console import say
-from actrec.errors import UserError
+from actrec.errors import UserError, did_you_mean
 from actrec.params.load import load, plain
+from actrec.recipes import head_comment
 from actrec.store.files import write_atomic
 from actrec.sweep import dvc, records, workspace
 from actrec.sweep.overrides import overrides
@@ -29,12 +28,13 @@ from actrec.sweep.plan import (
     Sweep,
     check_different,
     check_target,
+    check_valid,
     grid_choices,
     load_sweep,
     runs_of,
 )
 from actrec.sweep.records import DONE, FAILED, Record
-from actrec.sweep.search import Search, corners
+from actrec.sweep.search import Search, points_to_check
 
 SWEEPS, RECIPES = Path("sweeps"), Path("recipes")
 _DVC_YAML = Path("dvc.yaml")
@@ -70,17 +70,25 @@ class Plan:
         return runs_of(choice, self.sweep, first=number * self.seeds, **shared)
 
 
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """A sweep that has come to its end: its table, and what to say of runs that failed, "" if none has."""
+
+    table: Table
+    failures: str
+
+
 def describe_sweeps(folder: Path = SWEEPS) -> list[str]:
     """Return a line a sweep: its name, and the comment at the head of its file."""
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise UserError(f"{folder}/: no sweeps here. Run this in the folder that holds dvc.yaml.")
     width = max(len(path.stem) for path in files)
-    return [f"{path.stem:{width}}  {_comment(path)}" for path in files]
+    return [f"{path.stem:{width}}  {head_comment(path)}" for path in files]
 
 
 def planned(name: str) -> Plan:
-    """Return the sweep of that name, every run of it checked.
+    """Return the sweep of that name, every run of it checked; of a large space that is sampled, its corners.
 
     Args:
         name: One of sweeps/*.yaml, or the path of such a file.
@@ -93,12 +101,13 @@ def planned(name: str) -> Plan:
     source = RECIPES / f"{sweep.recipe}.yaml" if sweep.recipe else workspace.PARAMS
     if not source.is_file():
         known = [path.stem for path in RECIPES.glob("*.yaml")]
-        raise UserError(f"{file}: no recipe '{sweep.recipe}' in {RECIPES}/. {_nearest(sweep.recipe or '', known)}")
+        raise UserError(f"{file}: no recipe '{sweep.recipe}' in {RECIPES}/. {did_you_mean(sweep.recipe or '', known)}")
     settings = plain(load(source))
     check_target(sweep, settings, file)
-    plan = Plan(file, sweep, source.read_bytes(), settings, workspace.SWEEPS / file.stem)
-    choices = corners(sweep.sample) if sweep.sample else grid_choices(sweep.grid or {})
+    plan = Plan(file, sweep, source.read_bytes(), settings, workspace.RECORDS / file.stem)
+    choices = points_to_check(sweep.sample) if sweep.sample else grid_choices(sweep.grid or {})
     runs = [run for number, choice in enumerate(choices) for run in plan.runs(choice, number)]
+    check_valid(runs)
     if not sweep.sample:
         check_different(runs, file)
     return plan
@@ -118,8 +127,8 @@ def dry_run_lines(plan: Plan) -> Iterator[str]:
             yield shlex.join(["dvc", *_arguments(plan, run)])
 
 
-def run_sweep(name: str, *, restart: bool = False, retry: bool = False, command: Sequence[str] = dvc.DVC) -> Table:
-    """Run what is not yet recorded of a sweep, and return its table; both are written after each run as well.
+def run_sweep(name: str, *, restart: bool = False, retry: bool = False, command: Sequence[str] = dvc.DVC) -> Swept:
+    """Run what is not yet recorded of a sweep; records and table are written after each run as well.
 
     Args:
         name: See `planned`.
@@ -140,7 +149,17 @@ def run_sweep(name: str, *, restart: bool = False, retry: bool = False, command:
             with workspace.bench(plan.base, command) as bench:
                 _run_all(plan, found, lambda run: _run(plan, run, bench))
         say(f"{plan.file.stem}: {found.summary()}. {plan.folder}/ has table.csv, table.md, table.png and a file a run")
-        return _write_tables(plan, found.records)
+        return Swept(_write_tables(plan, found.records), _failures(plan, name, found.num_failed))
+
+
+def _failures(plan: Plan, name: str, number: int) -> str:
+    if not number:
+        return ""
+    again = shlex.join(["actrec", "sweep", name, "--retry"])
+    return (
+        f"{plan.file.stem}: {number} of {plan.num_runs} runs failed; {plan.folder}/table.csv has their messages in the "
+        f"column note. Try them again: {again}"
+    )
 
 
 def _begin(plan: Plan, *, restart: bool) -> None:
@@ -204,10 +223,13 @@ class _Finished:
         records.save(records.file_of(self._plan.folder, record.name, self._plan.file.stem), record)
         self._by_name[record.name] = record
 
+    @property
+    def num_failed(self) -> int:
+        return sum(record.status == FAILED for record in self._by_name.values())
+
     def summary(self) -> str:
-        failed = sum(record.status == FAILED for record in self._by_name.values())
         text = f"{len(self._by_name)} of {self._plan.num_runs} runs finished"
-        return f"{text}, {failed} of them failed (again: --retry)" if failed else text
+        return f"{text}, {self.num_failed} of them failed" if self.num_failed else text
 
 
 def _run_all(plan: Plan, found: _Finished, execute: Callable[[Run], Record]) -> None:
@@ -236,6 +258,10 @@ def _time_left(found: _Finished) -> str:
 
 def _run(plan: Plan, run: Run, bench: workspace.Bench) -> Record:
     """Run one experiment and return what became of it."""
+    about = {"number": run.number, "name": run.name, "label": run.label, "set": run.changes, "params": run.params}
+    if run.wrong:
+        say(f"{run.wrong}\n{run.name}: it cannot be run; it is recorded as failed, and the sweep goes on")
+        return Record(**about, status=FAILED, message=run.wrong)
     bench.prepare(run.params)
     arguments = _arguments(plan, run)
     if any(ref.name == run.name for ref in experiment_refs()):
@@ -244,7 +270,6 @@ def _run(plan: Plan, run: Run, bench: workspace.Bench) -> Record:
     say(shlex.join(["dvc", *arguments]))
     started = time.monotonic()
     ended = dvc.run(bench.command, *arguments)
-    about = {"number": run.number, "name": run.name, "label": run.label, "set": run.changes, "params": run.params}
     wall_s = round(time.monotonic() - started, 1)
     if ended.status:
         if ended.failed_stage is None:
@@ -298,17 +323,7 @@ def _found(name: str) -> Path:
         path = SWEEPS / f"{name}.yaml"
     if not path.is_file():
         known = [file.stem for file in sorted(SWEEPS.glob("*.yaml"))]
-        raise UserError(f"no sweep '{name}' in {SWEEPS}/, and no such file. {_nearest(name, known)}")
+        raise UserError(f"no sweep '{name}' in {SWEEPS}/, and no such file. {did_you_mean(name, known)}")
     if not _NAME.fullmatch(path.stem):
         raise UserError(f"{path}: runs are named after it: letters, digits, - and _ only")
     return path
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known) or 'none'}."
-
-
-def _comment(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))

@@ -18,8 +18,8 @@ from actrec.store.files import write_atomic
 from actrec.sweep import dvc
 
 PARAMS, LOCK, METRICS = Path("params.yaml"), Path("dvc.lock"), Path("results/metrics.json")
-SWEEPS = Path("results/sweeps")
-_ASIDE = SWEEPS / ".aside"
+RECORDS = Path("results/sweeps")
+_ASIDE = RECORDS / ".aside"
 # What sweeps set params.yaml to: if it is anything else by then, its user has edited it since.
 _SET = "set.json"
 _FILES = (PARAMS, LOCK, METRICS)
@@ -32,9 +32,9 @@ def alone() -> Iterator[None]:
     Raises:
         UserError: if a sweep is at work here.
     """
-    SWEEPS.mkdir(parents=True, exist_ok=True)
+    RECORDS.mkdir(parents=True, exist_ok=True)
     # SQLite's lock ends with the process that holds it, on every system.
-    with closing(sqlite3.connect(SWEEPS / ".lock", timeout=0, isolation_level=None)) as lock:
+    with closing(sqlite3.connect(RECORDS / ".lock", timeout=0, isolation_level=None)) as lock:
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError:

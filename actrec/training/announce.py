@@ -36,6 +36,8 @@ def configuration_block(params: Mapping[str, Any], manifest: Manifest) -> list[s
 def start_text(params: Mapping[str, Any], manifest: Manifest, *, goes_on: bool, device: str) -> str:
     """Return what a run says when it starts: its configuration, and whether it goes on with an earlier one.
 
+    Pictures that are stored smaller than the network takes them are told of: what they lack is not made up for.
+
     Args:
         params: See `configuration_block`.
         manifest: Likewise.
@@ -45,7 +47,14 @@ def start_text(params: Mapping[str, Any], manifest: Manifest, *, goes_on: bool, 
     devices = params["train"]["devices"]
     said = "going on with an interrupted run" if goes_on else "starting"
     where = f"{devices} x {device}" if devices > 1 else device
-    return "\n".join([*configuration_block(params, manifest), f"train: {said} on {where}"])
+    return "\n".join([*configuration_block(params, manifest), *_enlarged(params), f"train: {said} on {where}"])
+
+
+def _enlarged(params: Mapping[str, Any]) -> list[str]:
+    stored, rgb = params["frames"]["size_px"], params["model"]["backbones"].get("rgb")
+    if not rgb or rgb["input_px"] <= stored:
+        return []
+    return [f"pictures are enlarged from {stored} to {rgb['input_px']} px: frames.size_px stores no more"]
 
 
 def _is_fitted(model: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from actrec.models.weights import why_refused
 from actrec.pose.layouts import LAYOUTS
 from actrec.store.files import write_atomic
 
-_FORMAT = 3
+_FORMAT = 4
 
 
 @dataclass(frozen=True, slots=True)

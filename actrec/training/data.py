@@ -1,11 +1,13 @@
 """Opens what training and evaluation read: the clips of the manifest that have arrays, or cached tokens."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from actrec.console import say
 from actrec.data.manifest import Clip, Manifest, load_manifest
 from actrec.errors import UserError
 from actrec.media.clip import ClipFolder, ClipSpec
@@ -136,7 +138,7 @@ def open_inputs(manifest: Path, *, frames: Path, mels: Path, skeletons: Path, mo
     """Return what the stages before have left for a model of these modalities.
 
     A clip without pictures or without a skeleton that the model looks at is left out. One without sound is left out
-    only by a model that has nothing but ears.
+    only by a model that has nothing but ears. A line says how many are, and why.
 
     Args:
         manifest: The manifest.
@@ -146,7 +148,7 @@ def open_inputs(manifest: Path, *, frames: Path, mels: Path, skeletons: Path, mo
         modalities: Of the model: rgb, audio, pose, geometry.
 
     Raises:
-        UserError: if a stage before has not run, or no clip is left.
+        UserError: if a stage before has not run, or no clip is left: at all, of a split, or of a class of train.
     """
     folders: dict[str, Folder] = {}
     if "rgb" in modalities:
@@ -158,8 +160,26 @@ def open_inputs(manifest: Path, *, frames: Path, mels: Path, skeletons: Path, mo
     rows = load_manifest(manifest)
     if "geometry" in modalities:
         folders["geometry"] = PairGeometry(rows.clips)
-    needed = [folder for modality, folder in folders.items() if modality != "audio" or len(folders) == 1]
-    usable = rows.keep(c.clip_id for c in rows.clips if all(c.clip_id in folder.digests for folder in needed))
+    needed = {modality: folder for modality, folder in folders.items() if modality != "audio" or len(folders) == 1}
+    usable = rows.keep(c.clip_id for c in rows.clips if all(c.clip_id in folder.digests for folder in needed.values()))
     if not usable.clips:
         raise UserError(f"{manifest.parent}: no clip can be used. quarantine_*.csv and sound.csv there say why")
+    if count := len(rows.clips) - len(usable.clips):
+        whys = f"without what the model looks at ({_whys(rows, needed)})"
+        left_out = f"{manifest.parent}: left out {count} of {len(rows.clips)} clips, {whys}"
+        if lost := rows.lost_in(usable):
+            raise UserError(
+                f"{left_out}, so {lost}. quarantine_*.csv and sound.csv there name them. Mend them, add clips, or "
+                "remove those classes; or let the model look at what they have: model.backbones"
+            )
+        say(left_out)
     return Inputs(usable, folders)
+
+
+def _whys(rows: Manifest, needed: Folders) -> str:
+    """Return how many clips lack each modality, of sound by the reason why."""
+    found: Counter[str] = Counter()
+    for modality, folder in needed.items():
+        reasons = folder.absent if isinstance(folder, MelFolder) else {}
+        found.update(reasons.get(c.clip_id, modality) for c in rows.clips if c.clip_id not in folder.digests)
+    return ", ".join(f"{why} {count}" for why, count in sorted(found.items()))

@@ -11,7 +11,6 @@ from actrec.models.recogniser import Recogniser
 from actrec.training.checkpoint import Checkpoint
 from actrec.training.data import Inputs
 from actrec.training.predict import predict_together
-from actrec.training.ranks import Ranks, own_rows
 from actrec.training.scores import scores_of
 from actrec.training.sources import Batches
 from actrec.training.views import PLAIN, PlainViews
@@ -36,7 +35,7 @@ def score_splits(
         splits: Which of them.
         views: What is shown of a clip; probabilities are averaged over all.
         batch_size: Clips at a time.
-        fabric: The device; of several, each process computes a part, and all get the whole.
+        fabric: The device, and its precision.
 
     Raises:
         UserError: if the model has other classes than the clips, or a split has no clip, or none with a label for a
@@ -44,13 +43,12 @@ def score_splits(
     """
     _check_classes(about, inputs)
     fabric.to_device(model)
-    ranks = Ranks(fabric.global_rank, fabric.world_size)
     scores: list[AnyScores] = []
     for split in splits:
         found = []
         for own in views:
             source = inputs.source(split, backbones=about.model["backbones"], augment={}, seed=about.seed, views=own)
-            batches = Batches(own_rows(source, ranks))
+            batches = Batches(source)
             found.append(predict_together(model, batches, len(source), fabric=fabric, batch_size=batch_size))
         probs = {output: np.mean([each[output] for each in found], axis=0) for output in found[0]}
         scores += scores_of(split, source, probs, about.classes)

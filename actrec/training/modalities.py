@@ -116,7 +116,7 @@ def plain_pictures(stored: torch.Tensor, backbone: Mapping[str, Any], views: Pla
     if input_frames := backbone.get("input_frames"):
         stored = stored[0][torch.from_numpy(sample_test(stored.shape[1], input_frames, views.clips))]
     px = scaled_px(backbone["input_px"], views.scale)
-    shown = plain_view(stored, input_px=px, crop_frac=views.crop_frac)
+    shown = plain_view(stored, input_px=px, crop_frac=backbone["crop_frac"])
     return _as_taken(torch.cat([shown, shown.flip(3)]) if views.flip else shown, backbone)
 
 

@@ -64,13 +64,19 @@ class LiveClips:
         return len(self.clips)
 
     def training_batch(self, rows: np.ndarray, epoch: int) -> Batch:
-        """Return {modality: (B, …)}, `present` {modality: bool (B,)} and `labels`."""
+        """Return {modality: (B, …)}, `present` {modality: bool (B,)}, `rows` and `labels`.
+
+        `rows` {modality: int64 (n,)} are those that have a modality which others of the batch lack: told here, for to
+        ask a mask on a GPU means to wait for it, and nothing that is compiled can do it.
+        """
         clip_ids = [self.clips[row].clip_id for row in rows]
         views = {
             modality: torch.stack([self._random(modality, reader, clip_id, epoch) for clip_id in clip_ids])
             for modality, reader in self._modalities.items()
         }
-        return {**views, "present": self._present(clip_ids), "labels": _at(self.labels, rows)}
+        present = self._present(clip_ids)
+        incomplete = {modality: there.nonzero()[:, 0] for modality, there in present.items() if not there.all()}
+        return {**views, "present": present, "rows": incomplete, "labels": _at(self.labels, rows)}
 
     def plain_batch(self, rows: np.ndarray) -> Batch:
         """Return {modality: (B * views, …)}, `present` {modality: bool (B * views,)}, `views` and `labels` (B,)."""
@@ -103,11 +109,13 @@ class CachedTokens:
     ) -> None:
         ids = [clip.clip_id for clip in clips]
         self.clips, self.labels, self._seed = clips, labels, seed
-        plain = {m: torch.from_numpy(features.plain(m, ids)) for m in features.modalities}
         self._present = {m: torch.from_numpy(features.present(m, ids)) for m in features.modalities}
-        self._num_plain = {m: values.shape[1] for m, values in plain.items()}
-        # {modality: (clips, views, N, D)}, the plain ones first
-        self._views = {m: torch.cat([v, torch.from_numpy(features.augmented(m, ids))], dim=1) for m, v in plain.items()}
+        self._num_plain: dict[str, int] = {}
+        self._views: dict[str, torch.Tensor] = {}  # (clips, views, N, D), the plain ones first
+        for modality in features.modalities:  # one by one: each takes the memory of its features twice for a moment
+            plain, random = features.plain(modality, ids), features.augmented(modality, ids)
+            self._num_plain[modality] = plain.shape[1]
+            self._views[modality] = torch.from_numpy(np.concatenate([plain, random], axis=1) if random.size else plain)
         self._chosen: tuple[int, dict[str, torch.Tensor]] = (-1, {})
 
     def __len__(self) -> int:

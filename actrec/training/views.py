@@ -20,13 +20,11 @@ class PlainViews:
         clips: How many samples of its frames, of backbones that take fewer than are stored.
         flip: Whether mirror images are shown as well.
         scale: The side of a view, as a multiple of the backbone's input_px.
-        crop_frac: Of a picture's middle square, the side of the middle part that is shown.
     """
 
     clips: int = 1
     flip: bool = False
     scale: float = 1.0
-    crop_frac: float = 1.0
 
 
 PLAIN = PlainViews()
@@ -53,7 +51,7 @@ def scaled_px(input_px: int, scale: float) -> int:
     return max(round(input_px * scale), 1)
 
 
-def plain_view(clips: torch.Tensor, *, input_px: int, crop_frac: float = 1.0) -> torch.Tensor:
+def plain_view(clips: torch.Tensor, *, input_px: int, crop_frac: float) -> torch.Tensor:
     """Return the middle of uint8 clips (…, T, H, W, 3), a square of crop_frac of their shorter side, at input_px."""
     height, width = clips.shape[-3:-1]
     side = max(round(min(height, width) * crop_frac), 1)
@@ -66,7 +64,7 @@ def random_crop(rng: np.random.Generator, height: int, width: int, *, min_area_f
 
     Its area is uniform in [min_area_frac, 1] of the picture, the logarithm of its aspect ratio uniform in
     log [3/4, 4/3] (narrowed where it would not fit), its place uniform. A min_area_frac of 1 asks for no crop: it is
-    the middle square, as of plain views.
+    the whole middle square.
 
     Source: Szegedy et al., Going deeper with convolutions, CVPR 2015, section 6, as in torchvision's RandomResizedCrop.
     """

@@ -149,7 +149,9 @@ def _order(window: _Window) -> tuple[Path, float]:
 
 
 def _read(window: _Window) -> dict[str, np.ndarray]:
-    """Run in a worker: return the window's plain views (views, …) a modality; without the sound if it has none.
+    """Run in a worker: return the window's plain views (views, …) a modality.
+
+    Without the sound if it has none that can be used, and the model also sees.
 
     Raises:
         BadItem: from the decoders; no_audio, if the model looks at nothing but sound.
@@ -161,7 +163,12 @@ def _read(window: _Window) -> dict[str, np.ndarray]:
         clip = read_clip(window.path, window.facts, about.clip_spec, **span)
         views["rgb"] = plain_pictures(clip, about.model["backbones"]["rgb"], PLAIN).numpy()
     if about.sound_spec and window.sound:
-        log_mel = read_log_mel(window.sound, about.sound_spec, **span)
+        try:
+            log_mel = read_log_mel(window.sound, about.sound_spec, **span)
+        except BadItem:
+            if not views:
+                raise
+            log_mel = None  # as in training: the pictures are left
         if log_mel is not None:
             views["audio"] = log_mel[None]
     if not views:

@@ -1,6 +1,6 @@
 """Tables and pictures of experiments, whatever there is to show."""
 
-from io import BytesIO
+from io import BytesIO, StringIO
 
 import pytest
 from PIL import Image
@@ -46,6 +46,16 @@ def test_a_failed_seed_is_told_beside_the_others() -> None:
     table = table_of(points([experiment("a", 0.5, seed=1), experiment("b", None, seed=2)], pooled=True), MEASURES)
     assert table.header == ("experiment", "seeds", "val action top1", "minutes", "note")
     assert table.rows == (("a +1", "2", "0.500 [0.400–0.600]", "0.5", "failed: train"),)
+
+
+def test_a_line_below_says_of_what_the_minutes_are() -> None:
+    note = "Minutes are of training alone, without decoding and without the extraction of cached features.\n"
+    table = table_of(points([experiment("a", 0.5)], pooled=False), MEASURES)
+    table.show(shown := StringIO())
+    assert table.markdown().endswith(f" |\n\n{note}") and shown.getvalue().endswith(f"\n{note}")
+    without = table_of(points([Experiment("a", {}, {"val": {"action": {"top1": 0.5}}})], pooled=False), MEASURES)
+    without.show(shown := StringIO())
+    assert "minutes" not in without.header and "Minutes" not in without.markdown() + shown.getvalue()
 
 
 def test_many_settings_are_all_in_the_csv_alone() -> None:

@@ -77,10 +77,12 @@ def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiments:
 
 
 def compare(*arguments: str) -> tuple[list[list[str]], str]:
-    """Return the rows of the table that a command prints, cells apart, and what it says."""
+    """Return the rows of the table that a command prints with minutes, cells apart, and what it says."""
     result = CliRunner().invoke(app, ["compare", *arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
-    rows = [[cell for cell in line.split("  ") if cell] for line in result.stdout.splitlines()]
+    *lines, below = result.stdout.splitlines()
+    assert below.startswith("Minutes are of training alone")
+    rows = [[cell for cell in line.split("  ") if cell] for line in lines]
     return [[cell.strip() for cell in row] for row in rows], result.stderr
 
 

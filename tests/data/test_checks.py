@@ -204,3 +204,23 @@ def test_each_class_of_a_clip_must_be_in_train(root):
     told = faults(root, rows, multi_label={"action"})
     assert "action 'howl': only in row 4" in told and "'sit'" not in told
     assert "action 'howl|sit': only in row 4" in faults(root, rows)
+
+
+def test_a_sample_of_val_or_test_with_two_labels_is_told_and_how_to_do_without(root):
+    second = replace(row(5, "b.mp4", "val", label="sit", clip_id="b2"), sample="walk 7")
+    rows = [good()[0], replace(good()[1], sample="walk 7"), good()[2], second]
+    told = faults(root, rows)
+    assert "a sample of val or test whose clips have different labels, though it is judged as one (1)" in told
+    assert "data.reader.sample, sample_regex. With null for both each clip is judged by itself" in told
+    assert "'walk 7': action is 'run' (b.mp4), 'sit' (b2)" in told
+    for label, sample in (("run", "walk 7"), ("sit", "walk 8"), ("sit", "")):
+        fine = replace(second, labels={"action": label}, sample=sample)
+        assert "a sample of val" not in faults(root, [*rows[:3], fine])
+
+
+def test_samples_of_train_may_have_two_labels_and_clips_none(root):
+    rows = [replace(r, sample=f"of {r.split}") for r in good()]
+    rows += [replace(row(5, "a.mp4", "train", label="sit", clip_id="a2"), sample="of train")]
+    rows += [replace(row(6, "b.mp4", "val", clip_id="b2"), labels={"kind": "x"}, sample="of val")]
+    rows += [replace(row(7, "a.mp4", "train", clip_id="a3"), labels={"kind": "x"})]
+    assert not faults(root, rows)

@@ -232,8 +232,11 @@ def test_a_broken_sound_costs_the_clip_where_sound_is_what_counts(raw, stage, ne
     for i in range(24):
         write_sound(raw / f"clip {i:02}.wav", 200 + i)
     (raw / "clip 03.wav").write_bytes(b"RIFF1234WAVE")
-    clips = {clip.clip_id: clip.sound_path for clip in stage(needs=needs).clips}
-    assert len(clips) == num_clips and clips.get("clip 03.MP4", "") == ""
+    clips = {clip.clip_id: clip for clip in stage(needs=needs).clips}
+    assert len(clips) == num_clips
+    if needs == "video":
+        assert (clips["clip 03.MP4"].sound_path, clips["clip 03.MP4"].sound_fault) == ("", "unreadable")
+    assert {clip.sound_fault for name, clip in clips.items() if name != "clip 03.MP4"} == {""}
     (bad,) = quarantine.load(BAD)
     assert (bad.clip_id, bad.path, bad.reason) == ("clip 03.MP4", "clip 03.wav", "unreadable")
 
@@ -315,3 +318,31 @@ def test_a_table_for_each_split_and_an_event_in_two_of_them(tmp_path, stage, mak
         file.write("\n" + rows[0][0].replace(".mp4", "_again.mp4"))
     with pytest.raises(UserError, match=r"a group in two splits(?s:.*)'S0_E0': 4 in train, 1 in val"):
         stage(file=files, **MAMMALPS)
+
+
+def write_mixed_events(root, make_clip, splits):
+    """Write clips.csv where the last segment of each event of these splits shows another act than its sample."""
+    lines = ["video_path,species,activity,actions,split"]
+    for event, rows in write_events(root, make_clip).items():
+        split = tuple(SPLITS)[event % 3]
+        if split in splits:
+            rows[-1] = rows[-1].replace("resting", "foraging")
+        lines += [f"{row},{split}" for row in rows]
+    (root / "clips.csv").write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize(("split", "count"), [("split", 6), (None, r"\d")])
+def test_a_sample_with_two_labels_is_refused_where_it_is_scored(tmp_path, stage, make_clip, split, count):
+    """Whether the table says which split it is of, or data.split has chosen one."""
+    write_mixed_events(tmp_path / "raw", make_clip, splits=SPLITS)
+    with pytest.raises(UserError, match=rf"val or test whose clips have different labels.* \({count}\)") as caught:
+        stage(split=split, **MAMMALPS)
+    assert "behaviour is 'resting' (" in str(caught.value) and "sample_regex. With null for both" in str(caught.value)
+    assert not MANIFEST.exists()
+    assert len(stage(split=split, **{**MAMMALPS, "sample_regex": None}).clips) == 36
+
+
+def test_a_sample_of_train_with_two_labels_is_told(tmp_path, stage, make_clip, capsys):
+    write_mixed_events(tmp_path / "raw", make_clip, splits=["train"])
+    assert len(stage(split="split", **MAMMALPS).clips) == 36
+    assert "3 samples of train have clips with different labels for behaviour" in capsys.readouterr().err

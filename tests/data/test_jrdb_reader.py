@@ -9,7 +9,7 @@ from actrec.data.people import People, is_unseen
 from actrec.data.problems import Problems
 from actrec.data.readers import read_index
 from actrec.data.skeleton_index import SkeletonIndex
-from actrec.data.splits import Sample, assign_splits
+from actrec.data.splits import Candidate, assign_splits
 from actrec.errors import UserError
 
 CLASSES = {"walking together": "walking", "standing together": "standing", "sitting together": "sitting"}
@@ -222,7 +222,7 @@ def test_no_scene_is_in_two_splits(tmp_path):
     frames = [{f"{number}.jpg": [*people, person(3)] for number in range(1, length)} for length in range(2, 14)]
     write(tmp_path, **{f"scene{number}": own for number, own in enumerate(frames)})
     rows = read(tmp_path)
-    samples = [Sample(row.clip_id, list(row.labels.items()), row.group, row.path) for row in rows]
+    samples = [Candidate(row.clip_id, list(row.labels.items()), row.group, row.path) for row in rows]
     splits, _ = assign_splits(samples, train_frac=0.7, val_frac=0.15, test_frac=0.15, seed=0)
     scenes = defaultdict(set)
     for row in rows:

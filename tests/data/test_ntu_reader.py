@@ -13,7 +13,7 @@ import pytest
 from actrec.data.ntu_reader import NtuName, is_for_training, ntu_name, read_names, read_ntu
 from actrec.data.problems import Problems
 from actrec.data.public_sets import class_names, ntu_without_skeleton
-from actrec.data.splits import Sample, assign_splits
+from actrec.data.splits import Candidate, assign_splits
 from actrec.errors import UserError
 
 # Who was recorded in each setup: all actions of the setup's half of the data set, twice, by three cameras.
@@ -174,7 +174,7 @@ def test_val_is_taken_out_of_train_in_whole_subjects_where_test_is_held_out(tmp_
     rows = read(names, protocol=protocol, held_out="test", tmp_path=tmp_path)
     assert {row.split for row in rows} == {"train", "test"}
     samples = [
-        Sample(row.clip_id, [("action", row.labels["action"])], row.group, row.clip_id, row.split) for row in rows
+        Candidate(row.clip_id, [("action", row.labels["action"])], row.group, row.clip_id, row.split) for row in rows
     ]
     splits, note = assign_splits(samples, train_frac=0.9, val_frac=0.1, test_frac=0.0, seed=0)
     subjects = {split: {r.group for r in rows if splits[r.clip_id] == split} for split in ("train", "val", "test")}

@@ -4,14 +4,14 @@ from collections import Counter, defaultdict
 import pytest
 
 from actrec.data.manifest import Split
-from actrec.data.splits import Sample, assign_splits, split_by_group
+from actrec.data.splits import Candidate, assign_splits, split_by_group
 
 FRACTIONS: dict[Split, float] = {"train": 0.6, "val": 0.2, "test": 0.2}
 KEYS = {"train_frac": 0.6, "val_frac": 0.2, "test_frac": 0.2}
 
 
 def sample(name, label="run", group="", sha256=None, split=None):
-    return Sample(name, [("action", label)], group, sha256 or name, split)
+    return Candidate(name, [("action", label)], group, sha256 or name, split)
 
 
 def label_of(sample):
@@ -102,7 +102,7 @@ def test_a_class_of_a_single_group_goes_to_train_even_where_that_is_small():
 
 def test_classes_of_every_head_reach_train():
     samples = [
-        Sample(f"{i}", [("species", "deer"), *([("what", "eats")] if i == 7 else [])], f"g{i}", f"{i}")
+        Candidate(f"{i}", [("species", "deer"), *([("what", "eats")] if i == 7 else [])], f"g{i}", f"{i}")
         for i in range(10)
     ]
     for seed in range(10):
@@ -177,7 +177,7 @@ def test_a_clip_with_several_classes_counts_for_each():
     """All classes of 200 clips, each with one to three of six, come close to their shares."""
     rng = random.Random(0)
     samples = [
-        Sample(str(i), [("acts", c) for c in rng.sample("abcdef", rng.randint(1, 3))], f"g{i // 4}", str(i))
+        Candidate(str(i), [("acts", c) for c in rng.sample("abcdef", rng.randint(1, 3))], f"g{i // 4}", str(i))
         for i in range(200)
     ]
     splits = split_by_group(samples, fractions=FRACTIONS, seed=0)
@@ -189,7 +189,7 @@ def test_a_clip_with_several_classes_counts_for_each():
 
 def test_the_only_clip_with_a_class_goes_to_train_whatever_else_it_shows():
     samples = [
-        Sample(str(i), [("acts", "run"), *([("acts", "howl")] if i == 7 else [])], "", str(i)) for i in range(20)
+        Candidate(str(i), [("acts", "run"), *([("acts", "howl")] if i == 7 else [])], "", str(i)) for i in range(20)
     ]
     for seed in range(10):
         assert split_by_group(samples, fractions=FRACTIONS, seed=seed)["7"] == "train"
@@ -197,7 +197,9 @@ def test_the_only_clip_with_a_class_goes_to_train_whatever_else_it_shows():
 
 def test_clips_of_a_sample_stay_together():
     samples = [
-        Sample(f"{i}_{j}", [("acts", "run")], f"g{i}_{j}", f"{i}_{j}", sample=f"s{i}") for i in range(12) for j in "ab"
+        Candidate(f"{i}_{j}", [("acts", "run")], f"g{i}_{j}", f"{i}_{j}", sample=f"s{i}")
+        for i in range(12)
+        for j in "ab"
     ]
     for seed in range(5):
         splits = split_by_group(samples, fractions=FRACTIONS, seed=seed)

@@ -79,16 +79,17 @@ def test_classes_are_counted_one_by_one_where_clips_have_several():
     ]
 
 
-def test_samples_that_cannot_be_scored_are_told():
+def test_samples_of_train_that_cannot_be_scored_are_told():
     clips = [
         clip(f"{split}{i}", split, {"act": name, "kind": "x"}, split, f"{split} walk")
         for split in ("train", "val", "test")
-        for i, name in enumerate(("run", "run", "sit") if split == "val" else ("run", "run"))
+        for i, name in enumerate(("run", "run", "sit") if split == "train" else ("run", "run"))
     ]
-    clips += [clip("t", "train", {"act": "sit"}, "train"), clip("u", "test", {"act": "sit", "kind": "x"}, "test")]
+    clips += [clip("t", "val", {"act": "sit"}, "val"), clip("u", "test", {"act": "sit", "kind": "x"}, "test")]
     said = warnings(Manifest(tuple(clips), ("act", "kind")))
     assert said == [
-        "1 samples have clips with different labels for act, which therefore cannot be scored by sample: val walk",
+        "1 samples of train have clips with different labels for act, which therefore cannot be scored by sample: "
+        "train walk",
         f"kind has one class, x: {ALONE}",
         "1 clips have no label for kind; they count for the other heads alone",
     ]

@@ -140,6 +140,18 @@ def test_the_checks_find_what_they_are_for() -> None:
     assert len(named(_DOTTED)) > 100 and len(named(_CLASS)) > 10 and len(named(_FILE)) > 10 and named(_MODULE)
 
 
+# --- the recipes --------------------------------------------------------------------------------------------------
+
+
+def test_every_recipe_is_followed() -> None:
+    """By a section that has it in its heading, or by a line that says how it differs from another."""
+    text, recipes = text_of("architecture.md"), {path.stem for path in (REPO / "recipes").glob("*.yaml")}
+    walked = [name for heading in re.findall(r"^## .*$", text, re.MULTILINE) for name in spans(heading)]
+    others = dict(re.findall(r"^- `([\w-]+)`: as `([\w-]+)`, but ", text, re.MULTILINE))
+    assert sorted([*walked, *others]) == sorted(recipes)
+    assert set(others.values()) <= recipes
+
+
 # --- the drawings -------------------------------------------------------------------------------------------------
 
 

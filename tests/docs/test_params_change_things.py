@@ -1,14 +1,16 @@
 """Each setting, changed to another value that is allowed, makes DVC run those stages again that docs/params.md names.
 
 DVC itself is asked, what `dvc status` asks of each stage: whether its params are still those of its last run. And each
-setting is set somewhere in the tests.
+setting is set somewhere in the tests. A setting is a row of the table: what two kinds have under one name are two.
 """
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +23,36 @@ from ruamel.yaml import YAML
 
 from actrec.params.schema import Params
 from tools.deps import STAGES
-from tools.params_table import settings, stages_of
+from tools.params_table import Setting, settings, stages_of
 
 REPO = Path(__file__).resolve().parents[2]
-VALUES = {setting.key: setting.values for setting in settings()}
-# There is nothing that they could be changed to.
+_NUM_ROWS = Counter(setting.key for setting in settings())
+# By its key and, of a key with several rows, the first of the kinds that have it: as `data.reader.media (ntu)`.
+ROWS = {f"{row.key} ({row.kinds[0]})" if _NUM_ROWS[row.key] > 1 else row.key: row for row in settings()}
+# There is nothing that they could be changed to; of each a recipe that has it.
 SINGLE = {
-    "model.backbones.audio.kind": "resnet",
-    "model.backbones.geometry.kind": "spatial",
-    "model.backbones.geometry.weights.kind": "none",
-    "model.backbones.geometry.frozen": True,
+    "model.backbones.audio.kind": "wildlife-demo",
+    "model.backbones.geometry.kind": "relation-demo",
+    "model.backbones.geometry.weights.kind": "relation-demo",
+    "model.backbones.geometry.frozen": "relation-demo",
+    "model.backbones.rgb.weights.kind (hog)": "images-hog",
+    "model.backbones.rgb.frozen (hog)": "images-hog",
 }
 FILE = {"kind": "file", "path": "a.pt", "sha256": "0" * 64}
 SKELETONS = {"kind": "npz", "path": "skeletons.npz", "layout": "coco17"}
+OF_SKELETONS = {"kind": "skeletons", "head": "action", "splits": None, "class_names": None, "group_regex": None}
 TINY_IMAGENET = {"kind": "tiny_imagenet", "head": "class", "held_out": "val", "names": "wnid"}
 HEAD = {"kind": "linear", "dropout": 0.0, "loss_weight": 1.0}
 MLP = {"kind": "mlp", "hidden": 8, "dropout": 0.1, "loss_weight": 1.0}
 STREAM = {"weights": {"kind": "none"}, "frozen": False, "input_frames": 8, "input_px": 32, "token_grid": None}
-X3D = {**STREAM, "kind": "x3d", "shortcut_norm": True}
+X3D = {**STREAM, "kind": "x3d", "shortcut_norm": True, "crop_frac": 1.0}
 X_SHIFT = {**STREAM, "kind": "x_shift", "blocks": [1, 1, 1], "widths": [8, 8, 16]}
 X_SHIFT |= {"heatmaps": {"of": "both", "sigma_px": 0.6}}
+FOLDER = {"kind": "folder", "path": "a", "sha256": "0" * 64}
 CONSTANT = {"kind": "none", "warmup_epochs": 1, "warmup_from_frac": 0.0}
 PLATEAU = {**CONSTANT, "kind": "plateau", "patience_epochs": 1, "factor": 0.5}
 RANDAUGMENT = {"ops": 2, "magnitude": 9}
-# Recipe, what is set at first, and what is then changed: of settings that no recipe lets change by themselves.
+# Recipe, what is set at first, and what is then changed: of rows that no recipe lets change by themselves.
 BY_HAND: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "data.reader.kind": ("images", {}, {"data.reader": TINY_IMAGENET}),
     "data.reader.names": ("images", {"data.reader": TINY_IMAGENET}, {"data.reader.names": "words"}),
@@ -63,6 +71,16 @@ BY_HAND: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"data.reader.missing": {"kind": "list", "file": "a.txt"}},
         {"data.reader.missing.file": "b.txt"},
     ),
+    "data.reader.held_out (tiny_imagenet)": (
+        "images",
+        {"data.reader": TINY_IMAGENET},
+        {"data.reader.held_out": "test"},
+    ),
+    "data.reader.splits (skeletons)": (
+        "pose-only",
+        {"data.reader": OF_SKELETONS, "data.skeletons": {**SKELETONS, "kind": "pyskl"}},
+        {"data.reader.splits": {"train": "xsub_train", "val": "xsub_val", "test": "xsub_test"}},
+    ),
     "data.coarse.of": (
         "rgbpose-demo",
         {"data.reader.heads": {"act": "act", "species": "species"}},
@@ -80,6 +98,26 @@ BY_HAND: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     ),
     "frames.region": ("demo", {"data.skeletons": SKELETONS, "skeletons.enabled": True}, {"frames.region": "persons"}),
     "skeletons.enabled": ("demo", {"data.skeletons": SKELETONS}, {"skeletons.enabled": True}),
+    "model.backbones.rgb.weights.kind (mc3_18)": ("folder", {}, {"model.backbones.rgb.weights": {"kind": "none"}}),
+    "model.backbones.rgb.weights.kind (slow_only)": ("demo", {}, {"model.backbones.rgb.weights": FILE}),
+    "model.backbones.rgb.weights.kind (videomae)": ("wildlife", {}, {"model.backbones.rgb.weights": FOLDER}),
+    "model.backbones.rgb.weights.path (mc3_18/file)": (
+        "demo",
+        {"model.backbones.rgb.weights": FILE},
+        {"model.backbones.rgb.weights.path": "b.pt"},
+    ),
+    "model.backbones.rgb.weights.path (videomae/folder)": (
+        "wildlife",
+        {"model.backbones.rgb.weights": FOLDER},
+        {"model.backbones.rgb.weights.path": "b"},
+    ),
+    "model.backbones.rgb.weights.sha256": (
+        "demo",
+        {"model.backbones.rgb.weights": FILE},
+        {"model.backbones.rgb.weights.sha256": "1" * 64},
+    ),
+    "model.backbones.rgb.weights.name": ("cars", {}, {"model.backbones.rgb.weights.name": "IMAGENET1K_V2"}),
+    "model.backbones.audio.weights.name": ("sound", {}, {"model.backbones.audio.weights.name": "DEFAULT"}),
     "model.backbones.rgb.weights.revision": ("wildlife", {}, {"model.backbones.rgb.weights.revision": "1" * 40}),
     "model.backbones.rgb.shortcut_norm": (
         "demo",
@@ -108,7 +146,6 @@ for _section in ("train", "features"):
     BY_HAND[f"{_key}.ops"] = ("demo", {_key: RANDAUGMENT}, {f"{_key}.ops": 3})
     BY_HAND[f"{_key}.magnitude"] = ("demo", {_key: RANDAUGMENT}, {f"{_key}.magnitude": 10})
 for _recipe, _key in {
-    "demo": "model.backbones.rgb.weights",
     "wildlife-demo": "model.backbones.audio.weights",
     "pose-only": "model.backbones.pose.weights",
     "rgbpose-demo": "model.neck.laterals.weights",
@@ -136,6 +173,26 @@ def places(section: Any, parts: list[str], above: tuple[str, ...] = ()) -> Itera
     elif isinstance(section, dict):
         for name in list(section) if parts[0] == "<name>" else {parts[0]} & section.keys():
             yield from places(section[name], parts[1:], (*above, name))
+
+
+def holder(params: Any, place: tuple[str, ...]) -> Any:
+    """Return what stands at a place."""
+    for name in place:
+        params = params[name]
+    return params
+
+
+def is_of(row: Setting, params: Mapping[str, Any], place: tuple[str, ...]) -> bool:
+    """Tell whether a place of the row's key has the row's kinds: those of the sections around it, from the top on."""
+    around = [place[:count] for count in range(1, len(place) - (place[-1] == "kind"))]
+    found = [section["kind"] for above in around if isinstance((section := holder(params, above)).get("kind"), str)]
+    # A section with one kind alone is named in no row.
+    return not row.kinds or any(found[-len(kinds) :] == kinds for kinds in (each.split("/") for each in row.kinds))
+
+
+def places_of(row: Setting, params: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return where a row of the table is in a params file."""
+    return [place for place in places(params, row.key.split(".")) if is_of(row, params, place)]
 
 
 def others(value: Any, listed: list[str]) -> Iterator[Any]:
@@ -182,23 +239,27 @@ def with_changes(params: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[
     return changed
 
 
-def change_of(key: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return params, and changes of them by dotted keys: of this one and, where it must be, of others."""
-    if key in BY_HAND:
-        recipe, first, changes = BY_HAND[key]
+def change_of(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return params, and changes of them by dotted keys: of this row and, where it must be, of others."""
+    row = ROWS[name]
+    if name in BY_HAND:
+        recipe, first, changes = BY_HAND[name]
         return with_changes(recipes()[recipe], first), changes
-    listed = [name for name in re.findall(r"`([^`]+)`", VALUES[key]) if name not in ("true", "false", "null")]
+    listed = [word for word in re.findall(r"`([^`]+)`", row.values) if word not in ("true", "false", "null")]
     for params in recipes().values():
-        for place in places(params, key.split(".")):
-            section: Any = params
-            for name in place:
-                section = section[name]
-            for other in others(section, listed):
+        for place in places_of(row, params):
+            value = holder(params, place)
+            for other in others(value, listed):
                 changes = {".".join(place): other}
-                is_other = type(other) is not type(section) or other != section
+                is_other = type(other) is not type(value) or other != value
                 if is_other and is_allowed(with_changes(params, changes)):
                     return params, changes
-    pytest.fail(f"{key}: no recipe has it, or allows another value: say one in BY_HAND")
+    pytest.fail(f"{name}: no recipe has it, or allows another value: say one in BY_HAND")
+
+
+def touches(changes: Mapping[str, Any], place: tuple[str, ...]) -> bool:
+    """Tell whether a place is changed, by itself or with a section that it is in."""
+    return any(".".join(place[:count]) in changes for count in range(1, len(place) + 1))
 
 
 # --- what DVC says ----------------------------------------------------------------------------------------------------
@@ -240,24 +301,42 @@ def test_every_stage_has_params(pipeline: Pipeline) -> None:
     assert pipeline.dirtied_by(demo, demo) == []
 
 
-@pytest.mark.parametrize("key", [key for key in VALUES if key not in SINGLE])
-def test_a_change_dirties_the_stages_of_the_table(pipeline: Pipeline, key: str) -> None:
-    params, changes = change_of(key)
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in SINGLE])
+def test_a_change_dirties_the_stages_of_the_table(pipeline: Pipeline, name: str) -> None:
+    params, changes = change_of(name)
     changed = with_changes(params, changes)
     assert changed != params and is_allowed(params) and is_allowed(changed), changes
-    expected = {stage for name in changes for stage in stages_of(name)[0]}
+    assert any(touches(changes, place) for place in places_of(ROWS[name], params)), changes
+    expected = {stage for key in changes for stage in stages_of(key)[0]}
     assert set(pipeline.dirtied_by(params, changed)) == expected
 
 
-@pytest.mark.parametrize("key", SINGLE)
-def test_what_has_one_value_is_refused_with_another(key: str) -> None:
-    recipe = "wildlife-demo" if "audio" in key else "relation-demo"
-    other = False if SINGLE[key] is True else "other"
-    assert not is_allowed(with_changes(recipes()[recipe], {key: other}))
+@pytest.mark.parametrize("name", SINGLE)
+def test_what_has_one_value_is_refused_with_another(name: str) -> None:
+    params = recipes()[SINGLE[name]]
+    (place,) = places_of(ROWS[name], params)
+    other = False if holder(params, place) is True else "other"
+    assert is_allowed(params) and not is_allowed(with_changes(params, {".".join(place): other}))
 
 
 def test_what_is_changed_by_hand_is_there() -> None:
-    assert BY_HAND.keys() | SINGLE.keys() <= VALUES.keys()
+    assert BY_HAND.keys() | SINGLE.keys() <= ROWS.keys()
+
+
+def test_every_row_of_the_table_is_there() -> None:
+    table = (REPO / "docs/params.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([^`]+)`(?: \(([^)]+)\))? \|", table, re.MULTILINE)
+    assert sorted(rows) == sorted((row.key, ", ".join(row.kinds)) for row in ROWS.values())
+
+
+def test_a_row_is_found_where_its_kinds_are() -> None:
+    """What two kinds have under one name are two settings; of a section in a section both kinds count."""
+    widths = [ROWS[f"model.backbones.rgb.width ({kind})"] for kind in ("slow_only", "small3d")]
+    demo, path = recipes()["demo"], ROWS["model.backbones.rgb.weights.path (mc3_18/file)"]
+    assert [len(places_of(row, demo)) for row in (*widths, path)] == [0, 1, 0]
+    from_file = with_changes(demo, {"model.backbones.rgb.weights": FILE})
+    assert places_of(path, from_file) == [("model", "backbones", "rgb", "weights", "path")]
+    assert places_of(ROWS["model.backbones.rgb.weights.path (videomae/folder)"], from_file) == []
 
 
 # --- what the tests set -----------------------------------------------------------------------------------------------
@@ -276,16 +355,42 @@ def names_set_in(source: str) -> Iterator[str]:
                 yield from re.findall(r"(\w+):", text)
 
 
+def set_beside(source: str) -> Iterator[tuple[str, str]]:
+    """Yield (kind, name) of what stands beside a `kind` in the dicts, the calls and the YAML of a test's source."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Dict(keys=keys, values=values):
+                pairs = zip(keys, values, strict=True)
+                beside = {key.value: value for key, value in pairs if isinstance(key, ast.Constant)}
+            case ast.Call(keywords=keywords):
+                beside = {keyword.arg: keyword.value for keyword in keywords}
+            case ast.Constant(value=str(text)):
+                for section in re.findall(r"\{[^{}]*\}", text):
+                    yield from product(re.findall(r"\bkind: (\w+)", section), re.findall(r"(\w+):", section))
+                continue
+            case _:
+                continue
+        match beside.get("kind"):
+            case ast.Constant(value=str(kind)):
+                yield from ((kind, name) for name in beside if isinstance(name, str))
+
+
 def test_each_setting_is_set_in_some_test_besides_this_one() -> None:
-    """By its own name: which of the sections that have a setting of this name is meant cannot be seen."""
-    files = [
-        path for path in (REPO / "tests").rglob("*.py") if path.name not in (Path(__file__).name, "killed_stages.py")
-    ]
-    found = {name for path in files for name in names_set_in(path.read_text(encoding="utf-8"))}
-    assert {key for key in VALUES if key.rpartition(".")[2] not in found} == set()
+    """By its own name, and beside its kind where the table has more rows of its key; else the section is not seen."""
+    own = (Path(__file__).name, "killed_stages.py")
+    sources = [path.read_text(encoding="utf-8") for path in (REPO / "tests").rglob("*.py") if path.name not in own]
+    found = {name for source in sources for name in names_set_in(source)}
+    pairs = {pair for source in sources for pair in set_beside(source)}
+    for name, row in ROWS.items():
+        last = row.key.rpartition(".")[2]
+        kinds = {kind.rpartition("/")[2] for kind in row.kinds}
+        assert last in found, name
+        assert _NUM_ROWS[row.key] == 1 or pairs & set(product(kinds, [last])), name
 
 
 def test_names_are_found_where_they_are_set() -> None:
     source = 'f(lr=1, x={"epochs": 2}); p["train"]["seed"] = 3; g("-S train.batch_size=4", "a.b.n_mels", "views: 5")'
     assert {"lr", "epochs", "train", "seed", "batch_size", "n_mels", "views"} <= set(names_set_in(source))
     assert "g" not in set(names_set_in(source))
+    beside = 'f(kind="a", b=1); g({**x, "kind": "c", "d": 2, "e": {"h": 3}}); h("{kind: i, j: 4} k: 5")'
+    assert set(set_beside(beside)) == {(a, b) for a, b in ("ab", "cd", "ce", "ij")} | {(a, "kind") for a in "aci"}

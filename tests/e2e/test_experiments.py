@@ -37,13 +37,20 @@ def test_an_edit_runs_what_it_touches_and_going_back_runs_nothing(reproduced: Ch
     assert reproduced.bytes_of("models", "results") == first
     assert reproduced("git", "status", "--short").text == ""
 
-    # What is evaluated then is the same question again, at seven seconds each.
+    # That evaluation follows training has been seen, and takes seven seconds each time.
     smaller = reproduced.exp_run("-S", "frames.size_px=20", "train")
     assert smaller.ran == ["frames", "features", "train"]
     assert "16 of them decoded now" in smaller.text
 
     cached = ("-S", "model.backbones.rgb.frozen=true", "-S", "features.enabled=true", "train")
     assert reproduced.exp_run(*cached).ran == ["features", "train"]
+    with_cache = reproduced.bytes_of("models", "data/processed/demo/features.h5")
+    without = reproduced.exp_run("-S", "model.backbones.rgb.frozen=false", "-S", "features.enabled=false", "train")
+    assert (without.ran, without.restored) == ([], ["features", "train"])
+    assert reproduced.bytes_of("models", "data/processed/demo/features.h5") != with_cache
+    again = reproduced.exp_run(*cached)
+    assert (again.ran, again.restored) == ([], ["features", "train"])
+    assert reproduced.bytes_of("models", "data/processed/demo/features.h5") == with_cache
 
 
 def check_comparisons(checkout: Checkout) -> None:

@@ -27,7 +27,7 @@ def test_raw_data_that_git_does_not_know(reproduced: Checkout, tmp_path: Path) -
     # Another seed of the split, so that ingest cannot come from the run-cache: it has to find the clips.
     by_path, by_dvc, queued = (
         ["-S", f"data.root={root}", "-S", f"data.split.seed={seed}", "ingest"]
-        for seed, root in enumerate([str(elsewhere), "data/raw/mine", "data/raw/mine"], start=1)
+        for seed, root in enumerate([elsewhere, "data/raw/mine", elsewhere], start=1)
     )
     assert reproduced.exp_run(*by_path).ran == ["ingest"]
     assert reproduced.exp_run("--temp", *by_dvc).ran == ["ingest"]

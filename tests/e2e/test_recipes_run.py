@@ -11,11 +11,12 @@ from ruamel.yaml import YAML
 
 METRICS = ("top1", "top5", "mean_per_class_acc", "f1_macro", "f1_weighted", "map_macro", "loss")
 # Not the r3d_18 of the recipes: its checkpoints are three times as large, and nothing else would be tested.
-NETWORK = {"kind": "mc3_18", "weights": {"kind": "none"}, "input_px": 16}
+NETWORK = {"kind": "mc3_18", "weights": {"kind": "none"}, "input_px": 16, "crop_frac": 1.0}
 VIDEOMAE = {
     "kind": "videomae",
     "weights": {"kind": "none", "width": 16, "layers": 1, "attention_heads": 2, "patch_px": 8, "tubelet_frames": 2},
     "input_px": 16,
+    "crop_frac": 1.0,
     "token_grid": [2, 1, 1],
 }
 HOG = {"kind": "hog", "orientations": 9, "cell_px": 8, "block_cells": 2, "weights": {"kind": "none"}, "frozen": True}
@@ -46,7 +47,7 @@ OWN = {"weights": {"kind": "none"}, "frozen": False, "token_grid": None}
 X_STREAMS = {
     "rgb": {
         **{"kind": "x_shift", "blocks": [1, 1, 1, 1], "widths": [8, 8, 16, 16]},
-        **{"input_frames": 4, "input_px": 32, **OWN},
+        **{"input_frames": 4, "input_px": 32, "crop_frac": 1.0, **OWN},
     },
     "pose": {
         **{"kind": "x_shift", "blocks": [1, 1, 1], "widths": [8, 8, 16], "heatmaps": {"of": "both", "sigma_px": 0.6}},
@@ -70,7 +71,9 @@ def pictures() -> dict[str, Any]:
     return {
         "frames": {"clip_frames": 1, "size_px": 72},
         "compute": {"compile": False},
-        "model": {"backbones": {"rgb": {**RESNET, "temporal": "mean", "frozen": False, "input_px": 64}}},
+        "model": {
+            "backbones": {"rgb": {**RESNET, "temporal": "mean", "frozen": False, "input_px": 64, "crop_frac": 0.875}}
+        },
         "train": {"epochs": 1, "batch_size": 8, "precision": "fp32", "freeze": {"epochs": 1}},
     }
 
@@ -79,7 +82,9 @@ def pairs(*, frozen: bool) -> dict[str, Any]:
     """Return a small network over crops of people, in place of those of the recipes for two."""
     return {
         "frames": {"clip_frames": 2, "size_px": 32},
-        "model": {"backbones": {"rgb": {**RESNET, "temporal": "mean", "frozen": frozen, "input_px": 32}}},
+        "model": {
+            "backbones": {"rgb": {**RESNET, "temporal": "mean", "frozen": frozen, "input_px": 32, "crop_frac": 1.0}}
+        },
         "train": {"epochs": 1, "batch_size": 8},
     }
 
@@ -118,7 +123,10 @@ CHANGES: dict[str, dict[str, Any]] = {
     "images-hog": {
         "frames": {"clip_frames": 1, "size_px": 32},
         "features": {"views": 2},
-        "model": {"backbones": {"rgb": {**HOG, "input_px": 32}}, "heads": {"class": {"c": [0.001, 0.1]}}},
+        "model": {
+            "backbones": {"rgb": {**HOG, "input_px": 32, "crop_frac": 1.0}},
+            "heads": {"class": {"c": [0.001, 0.1]}},
+        },
     },
     "cars": pictures(),
     "cars-448": pictures(),
@@ -183,6 +191,10 @@ def check_outs(recipe: str, reproduced: Checkout) -> None:
     """All that dvc.yaml declares is there, and the metrics may be."""
     assert not [out for out in declared_outs(reproduced.folder) if not (reproduced.folder / out).exists()]
     metrics = json.loads((reproduced.folder / "results/metrics.json").read_text(encoding="utf-8"))
+    asked = YAML(typ="safe", pure=True).load(reproduced.folder / "params.yaml")["evaluate"]
+    plots = reproduced.folder / "results/plots"
+    assert ("contributions" in metrics, (plots / "contributions.png").exists()) == (asked["contributions"],) * 2
+    assert (plots / "attention.png").exists() == bool(asked["attention_clips"])
     counts = {"wildlife-demo": 24, "rgbpose-demo": 32, "images-demo": 32, "relation-demo": None}
     check_metrics(metrics, clips=counts.get(recipe, 24 if recipe.startswith("relation") else 16))
 
@@ -208,5 +220,9 @@ def check_metrics(metrics: dict[str, Any], *, clips: int | None) -> None:
         assert set(METRICS) <= scores.keys()
         for name in ("top1", "mean_per_class_acc"):
             assert 0 <= scores[f"{name}_low"] <= scores[name] <= scores[f"{name}_high"] <= 1
-    for parts in metrics.get("contributions", {}).values():
+    for head, parts in metrics.get("contributions", {}).items():
         assert set(parts) == {"rgb", "audio"} and all(set(part) == {"drop_one", "shapley"} for part in parts.values())
+        # They share what is above one class for all clips: 1 of those that have clips is right then, or none.
+        scores, gained = metrics["test"][head], sum(part["shapley"] for part in parts.values())
+        blind = [0, *(1 / count for count in range(1, scores["num_classes"] + 1))]
+        assert any(scores["mean_per_class_acc"] == pytest.approx(gained + each) for each in blind)

@@ -51,13 +51,11 @@ def test_a_clip_without_the_modalities_in_question_is_answered_by_class_frequenc
 
 
 def test_class_frequencies_are_those_of_labelled_clips():
-    source: Any = SimpleNamespace(
-        labels={
-            "one": torch.tensor([0, 2, 2, NO_LABEL, 1]),
-            "many": torch.tensor([[1.0, 0.0], [1.0, 1.0], [NO_LABEL, NO_LABEL], [0.0, 0.0], [1.0, 0.0]]),
-        }
-    )
-    found = class_frequencies(source, {"one": 4, "many": 2})
+    labels = {
+        "one": torch.tensor([0, 2, 2, NO_LABEL, 1]),
+        "many": torch.tensor([[1.0, 0.0], [1.0, 1.0], [NO_LABEL, NO_LABEL], [0.0, 0.0], [1.0, 0.0]]),
+    }
+    found = class_frequencies(labels, {"one": 4, "many": 2})
     assert found["one"].tolist() == [0.25, 0.25, 0.5, 0.0]
     assert found["many"].tolist() == [0.75, 0.25]
 

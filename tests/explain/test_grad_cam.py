@@ -142,6 +142,7 @@ def drawn(
     seed: int = 0,
     view: PlainViews = PLAIN,
     input_px: int = 32,
+    crop_frac: float = 1.0,
     stored_views: int = 1,
     features: Any = None,
     **asked: Any,
@@ -152,7 +153,7 @@ def drawn(
     seen = seen or model(frames=frames)
     return cam_pictures(
         seen,
-        about({"kind": "small3d", "input_px": input_px}, seed),
+        about({"kind": "small3d", "input_px": input_px, "crop_frac": crop_frac}, seed),
         Inputs(listed, {name: folder for name, folder in folders.items() if name in seen.backbones}, features),
         said or [replace(scores(), split="val"), scores()],
         "test",
@@ -272,8 +273,8 @@ def test_one_plain_view_of_many_is_shown(rows):
     assert {clip.frames.shape for clip in rows["said"][0][2]} == {(1, 32, 32, 3)}
 
 
-def test_views_have_the_scale_and_crop_that_is_asked_for(rows):
-    drawn(view=PlainViews(scale=1.5, crop_frac=0.75), input_px=16)
+def test_views_have_the_scale_that_is_asked_for_and_the_crop_of_the_backbone(rows):
+    drawn(view=PlainViews(scale=1.5), crop_frac=0.75, input_px=16)
     (_, own, clips, _) = rows["said"][0]
     stored = Stored([], frames=1)[f"clip{own[0]}"][0].numpy()
     assert (clips[0].frames == stored[:, 4:28, 4:28]).all()

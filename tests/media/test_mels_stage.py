@@ -178,7 +178,7 @@ def test_a_silent_clip_is_remembered_as_such(media, root, write, stage, make_sou
     make_sound(root / "clip 3.flac", np.zeros((1, 8000), np.float32), RATE_HZ, codec="flac")
     write(media=media)
     assert stage() == 6
-    assert folder().absent == {"clip 3.flac": "silent"} and "clip 3.flac" not in folder()
+    assert folder().absent == {"clip 3.flac": "silent"} and "clip 3.flac" not in folder().digests
     # Where there are pictures as well the clip stays, and nothing is wrong; where there are none it is lost.
     why = "no sample is above -100 dBFS" if media == "sound" else ""
     assert flags()["clip 3.flac"] == ("clip 3.flac", "silent", why)
@@ -199,18 +199,20 @@ def test_the_sound_of_a_silent_film_is_beside_it(root, write, stage, make_clip):
 
 def test_a_clip_without_sound_stays_a_clip(root, write, stage, make_clip):
     """Nor is it lost, nor is its class, when its sound is at fault: it has pictures."""
-    for name in ("mute.mp4", "bad.mp4"):
+    for name in ("mute.mp4", "bad.mp4", "junk.mp4"):
         make_clip(root / name, num_frames=10)
     cut(root / "clip 3.flac")
     rows = [
         clip_of(root, "mute.mp4", "train", sound=None),
         clip_of(root, "bad.mp4", "test", sound="clip 3.flac"),
+        manifest.replace(clip_of(root, "junk.mp4", "train", sound=None), sound_fault="not_media"),  # says ingest
         clip_of(root, "clip 1.flac", "val"),
     ]
     write(rows, media="video")
     assert stage() == 1
-    assert folder().absent == {"mute.mp4": "no_track", "bad.mp4": "truncated"}
+    assert folder().absent == {"mute.mp4": "no_track", "bad.mp4": "truncated", "junk.mp4": "not_media"}
     assert flags()["mute.mp4"] == ("", "no_track", "")
+    assert flags()["junk.mp4"] == ("", "not_media", "")
     path, status, message = flags()["bad.mp4"]
     assert (path, status) == ("clip 3.flac", "truncated") and "promises 1.00 s" in message
     (bad,) = quarantine.load(BAD)

@@ -116,7 +116,7 @@ def test_features_of_another_release_are_other_features():
 
 def test_an_svm_head_by_hand():
     """((x - mean) / scale) . coef + intercept, by the temperature; frames are averaged before."""
-    head = {"kind": "svm", "c": [1.0], "loss_weight": 1.0}
+    head = {"kind": "svm", "c": [1.0]}
     spec = {
         "backbones": {"rgb": {**SPEC, "orientations": 2, "block_cells": 1, "input_px": 8, "cell_px": 8}},
         "neck": {"kind": "mean"},

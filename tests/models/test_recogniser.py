@@ -20,6 +20,7 @@ MBT = {
     "fusion_layer": 0,
     "dropout": 0.0,
 }
+PLAIN_HEAD = {"kind": "linear", "dropout": 0.0}
 CLASSES = {"action": ("a", "b", "c")}
 
 
@@ -58,6 +59,59 @@ def train(model, steps=3):
         optimizer.zero_grad()
         model(make_batch())["action"].square().sum().backward()
         optimizer.step()
+
+
+# --- clips without sound --------------------------------------------------------------------------------------------
+
+
+def make_learner():
+    """Return a model in training whose ears learn, and none of whose parts is random."""
+    ears = {**EAR, "frozen": False}
+    spec = {"backbones": {**SPEC["backbones"], "audio": ears}, "neck": MBT, "heads": {"action": PLAIN_HEAD}}
+    return build(spec, classes=CLASSES, multi_label=(), clip_frames=4, channels_last=False, seed=0).train()
+
+
+def make_heard(there, *, missing):
+    """Return four clips, and in place of the sound that is not there the number `missing`."""
+    present = torch.tensor(there)
+    heard = torch.from_numpy(np.random.default_rng(1).normal(-40, 20, (4, 32, 40)).astype(np.float32))
+    heard = heard.where(present[:, None, None], torch.tensor(missing))
+    present_of = {**here("rgb", count=4), "audio": present}
+    return {"rgb": make_clips(4), "audio": heard, "present": present_of, "rows": {"audio": present.nonzero()[:, 0]}}
+
+
+@pytest.mark.parametrize("there", [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
+def test_what_stands_for_missing_sound_reaches_no_clip_while_batch_norm_learns(there):
+    said = []
+    for missing in (0.0, 1e3):
+        model = make_learner()
+        logits, _ = model.learn(make_heard([bool(own) for own in there], missing=missing))
+        logits["action"].square().sum().backward()
+        gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        said.append((logits["action"].detach(), gradients, state_of(model)))
+    (one, own_gradients, state), (other, other_gradients, other_state) = said
+    assert torch.equal(one, other)
+    assert all(torch.equal(value, other_gradients[name]) for name, value in own_gradients.items())
+    assert all(torch.equal(value, other_state[name]) for name, value in state.items())
+
+
+def test_batch_norm_learns_of_those_that_are_there():
+    """The ears of clips 0 and 2 alone are those of a batch of these two."""
+    both, alone = make_learner(), make_learner()
+    batch = make_heard([True, False, True, False], missing=0.0)
+    tokens = both.tokens(batch)["audio"]
+    expected = alone.tokens_of("audio", batch["audio"][[0, 2]])
+    torch.testing.assert_close(tokens[[0, 2]], expected)
+    assert same(both.backbones["audio"], alone.backbones["audio"].state_dict())
+    assert not same(both.backbones["audio"], make_learner().backbones["audio"].state_dict())
+
+
+@pytest.mark.parametrize("there", [[False, True, False, False], [False] * 4])
+def test_of_less_than_two_there_are_no_statistics(there):
+    model = make_learner()
+    before = state_of(model.backbones["audio"])
+    model.learn(make_heard(there, missing=0.0))
+    assert same(model.backbones["audio"], before) and model.backbones["audio"].training
 
 
 # --- seeds ------------------------------------------------------------------------------------------------------------
@@ -127,9 +181,9 @@ def test_dropout_in_a_frozen_backbone_is_off():
 
     model = Recogniser({"rgb": Noisy()}, MeanNeck(100), {"action": nn.Identity()})
     model.train()
-    assert not torch.equal(model.tokens({"rgb": make_clips()})["rgb"], torch.ones(3, 2, 100))
+    assert not torch.equal(model.tokens(make_batch())["rgb"], torch.ones(3, 2, 100))
     model.freeze("rgb")
-    assert torch.equal(model.tokens({"rgb": make_clips()})["rgb"], torch.ones(3, 2, 100))
+    assert torch.equal(model.tokens(make_batch())["rgb"], torch.ones(3, 2, 100))
 
 
 def test_no_graph_is_kept_of_a_frozen_backbone():

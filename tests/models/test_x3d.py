@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from actrec.models.x3d import SqueezeExcite, X3d, X3dBlock, shifted
+from actrec.models.conv3d import shifted
+from actrec.models.x3d import SqueezeExcite, X3d, X3dBlock
 
 NONE = {"kind": "none"}
 # Width, inner width, that of squeeze-and-excitation, blocks: table 3 of the paper.

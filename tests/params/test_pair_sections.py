@@ -1,28 +1,21 @@
 """What params.yaml may say of images and of pairs of people, and what it says where it may not."""
 
-from pathlib import Path
-
 import pytest
-from ruamel.yaml import YAML
+from changed_recipes import with_changes
 
 from actrec.errors import UserError
 from actrec.params.load import checked
 
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 GEOMETRY = {"kind": "spatial", "weights": {"kind": "none"}, "frozen": True}
-SMALL3D = {"kind": "small3d", "width": 8, "weights": {"kind": "none"}, "frozen": False, "input_px": 32}
+SMALL3D = {
+    "kind": "small3d",
+    "width": 8,
+    "weights": {"kind": "none"},
+    "frozen": False,
+    "input_px": 32,
+    "crop_frac": 1.0,
+}
 GRAD_CAM = {"clips": 1, "worst_classes": 1, "clips_per_class": 1}
-
-
-def with_changes(recipe, changes):
-    raw = YAML(typ="safe", pure=True).load(RECIPES / f"{recipe}.yaml")
-    for name, value in changes.items():
-        *path, last = name.split(".")
-        section = raw
-        for part in path:
-            section = section[part]
-        section[last] = value
-    return raw
 
 
 @pytest.mark.parametrize(
@@ -45,7 +38,7 @@ def with_changes(recipe, changes):
         ("images-demo", {"evaluate.worst_clips": 3}, "data no pairs"),
         ("images-hog", {"features.enabled": False}, "fitted to cached features"),
         ("images-hog", {"train.mixup_alpha": 0.2}, "svm takes no steps"),
-        ("images-demo", {"evaluate.views.crop_frac": 0.0}, "greater than 0"),
+        ("images-demo", {"model.backbones.rgb.crop_frac": 0.0}, "greater than 0"),
         ("images-demo", {"evaluate.views.scales": []}, "at least 1 item"),
     ],
 )

@@ -17,17 +17,17 @@ NONE = {"kind": "none"}
 RGB, POSE = "model.backbones.rgb", "model.backbones.pose"
 # Streams that do not see each other: for what a joint backbone takes no part in.
 APART = {"model.neck.laterals": NONE}
-R3D = {"kind": "r3d_18", "weights": NONE, "frozen": False, "input_px": 64}
+R3D = {"kind": "r3d_18", "weights": NONE, "frozen": False, "input_px": 64, "crop_frac": 1.0}
 EAR = {"kind": "resnet", "depth": 18, "weights": NONE, "frozen": False}
 EAR_AUGMENT = dict.fromkeys(("freq_masks", "freq_mask_bins", "time_masks", "time_mask_steps"), 0) | {"roll": False}
 VIDEOMAE = {"kind": "videomae", "weights": {"kind": "none", "width": 8, "layers": 1, "attention_heads": 1}}
 VIDEOMAE["weights"] |= {"patch_px": 16, "tubelet_frames": 2}
-VIDEOMAE |= {"frozen": False, "input_px": 64, "token_grid": None}
+VIDEOMAE |= {"frozen": False, "input_px": 64, "crop_frac": 1.0, "token_grid": None}
 MVIT = {**R3D, "kind": "mvit_v2_s"}
 X3D = {"kind": "x3d", "shortcut_norm": False, "weights": NONE, "frozen": False, "input_frames": 4, "input_px": 64}
-X3D |= {"token_grid": None}
+X3D |= {"crop_frac": 1.0, "token_grid": None}
 X_SHIFT = {"kind": "x_shift", "blocks": [1, 1, 1, 1], "widths": [8, 8, 16, 16], "weights": NONE, "frozen": False}
-X_SHIFT |= {"input_frames": 4, "input_px": 64, "token_grid": None}
+X_SHIFT |= {"input_frames": 4, "input_px": 64, "crop_frac": 1.0, "token_grid": None}
 MBT = {"kind": "mbt", "width": 8, "layers": 2, "attention_heads": 2, "bottleneck_tokens": 2, "fusion_layer": 0}
 MBT |= {"dropout": 0.0}
 PCAN = {
@@ -204,7 +204,7 @@ def written(tmp_path):
                 {**APART, "features.enabled": True, f"evaluate.views.{name}": value},
                 "evaluate.views of cached features are",
             )
-            for name, value in (("clips", 2), ("flip", True), ("scales", [1.5]), ("crop_frac", 0.9))
+            for name, value in (("clips", 2), ("flip", True), ("scales", [1.5]))
         ),
         (
             {**APART, RGB: VIDEOMAE, "evaluate.views.scales": [1.5]},
@@ -219,6 +219,13 @@ def written(tmp_path):
             "frames.region: persons needs skeletons.enabled: true; or set it to whole",
         ),
         ({"frames.region": "whole"}, "pictures and skeletons are cropped alike: set frames.region: persons"),
+        *(
+            (
+                {**APART, RGB: {**backbone, "crop_frac": 0.875}},
+                "pictures and skeletons are cropped alike: set model.backbones.rgb.crop_frac to 1",
+            )
+            for backbone in (RECIPE["model"]["backbones"]["rgb"], R3D, X3D, X_SHIFT)
+        ),
         (
             {"train.augment.pose.min_area_frac": 0.5},
             "train.augment: pictures and skeletons are cropped alike, so rgb and pose need the same min_area_frac and "

@@ -86,6 +86,7 @@ FAULTS = {
     "truth": ({"bad/keypoint": K > 3}, "malformed", "got bool"),
     "other joints": ({"bad/keypoint": K[:, :, :5]}, "wrong_layout", "expected 17 joints"),
     "scores that are text": ({"bad/keypoint": K, "bad/keypoint_score": S.astype("U4")}, "malformed", "got <U4"),
+    "scores by another name": ({"bad/keypoint": K, "bad/scores": S}, "malformed", "keypoint_score"),
     "a shape of three": ({"bad/keypoint": K, "bad/img_shape": np.array([1, 2, 3])}, "wrong_shape", "[height, width]"),
     "a shape with a point": ({"bad/keypoint": K, "bad/img_shape": np.array([1.5, 2])}, "wrong_shape", "float64"),
     "a shape of nothing": ({"bad/keypoint": K, "bad/img_shape": np.array([0, 2])}, "wrong_shape", "img_shape"),

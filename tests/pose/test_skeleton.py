@@ -1,5 +1,8 @@
 """What every reader's skeletons are checked for, and what becomes of them."""
 
+from dataclasses import replace
+from hashlib import sha256
+
 import numpy as np
 import pytest
 
@@ -27,6 +30,16 @@ def test_coordinates_and_scores_are_rounded_and_nothing_else():
     np.testing.assert_array_equal(skeleton.score, score.astype(np.float16))
     assert (skeleton.name, skeleton.img_shape, skeleton.label) == ("clip", (100, 200), 7)
     assert keypoint.max() > 1, "the caller's arrays are left as they are"
+
+
+def test_the_digest_is_of_what_is_in_a_skeleton_under_any_name():
+    skeleton = make(*people(persons=1), img_shape=(100, 200), label=7)
+    content = b"((1, 4, 17, 2), (100, 200))" + skeleton.keypoint.tobytes() + skeleton.score.tobytes()
+    assert skeleton.digest == sha256(content).hexdigest()
+    assert replace(skeleton, name="other", label=None).digest == skeleton.digest
+    assert replace(skeleton, keypoint=np.asfortranarray(skeleton.keypoint)).digest == skeleton.digest
+    for changed in ({"img_shape": None}, {"keypoint": skeleton.keypoint + 1}, {"score": skeleton.score / 2}):
+        assert replace(skeleton, **changed).digest != skeleton.digest
 
 
 def test_a_joint_is_seen_with_a_score_and_a_place_or_not_at_all():

@@ -1,8 +1,11 @@
 """run.json: what made a result, without this machine's folders."""
 
+import ast
 import json
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 
 from actrec.report.run_record import run_record, without_folders
 
+REPO = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2)))
 
 
@@ -52,6 +56,29 @@ def test_what_was_passed_and_what_is_installed(tmp_path: Path) -> None:
     assert found["versions"]["numpy"] == np.__version__
     assert {"python", "torch", "torchvision", "decord", "av", "h5py"} <= set(found["versions"])
     assert json.loads(json.dumps(found)) == found
+
+
+def counted(file: Path) -> Iterator[str]:
+    """Yield the packages whose releases count, by a file's calls of code_version."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    module_of = {alias.name: node.module for node in imports for alias in node.names if node.module}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="code_version"), args=[_, *tools]):
+                for tool in tools:
+                    if isinstance(tool, ast.Starred) and isinstance(tool.value, ast.Name):
+                        yield from getattr(import_module(module_of[tool.value.id]), tool.value.id)
+                    else:
+                        yield ast.literal_eval(tool)
+
+
+def test_every_package_that_counts_for_the_store_is_named(tmp_path: Path) -> None:
+    packages = {
+        name for folder in ("actrec", "pipeline") for file in (REPO / folder).rglob("*.py") for name in counted(file)
+    }
+    assert {"transformers", "pillow", "librosa", "decord"} <= packages  # by name, by TOOLS and by HEAVY_IMPORTS
+    assert packages <= set(record(tmp_path)["versions"])
 
 
 def test_git_commit_and_whether_the_code_was_changed(repo: Path) -> None:

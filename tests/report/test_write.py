@@ -84,9 +84,17 @@ def test_results_has_every_file_and_nothing_of_an_earlier_run(
     assert len((results / "confusion.csv").read_text().splitlines()) == 1 + 6
 
 
-def test_without_a_history_there_are_no_curves(both: list[Scores], tmp_path: Path) -> None:
+@pytest.fixture
+def no_epochs(tmp_path: Path, write_history: Callable[..., Path]) -> Path:
+    """Return a history of nothing but its columns."""
+    path = write_history(tmp_path / "history.csv", epochs=1)
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    return path
+
+
+def test_without_epochs_there_are_no_curves(both: list[Scores], tmp_path: Path, no_epochs: Path) -> None:
     metrics = write.metrics_tree(both[:1], bootstrap_samples=0, seed=0)
-    write.results(tmp_path, both[:1], metrics=metrics, history_csv=None, select_on="action.top1", pictures={})
+    write.results(tmp_path, both[:1], metrics=metrics, history_csv=no_epochs, select_on="action.top1", pictures={})
     assert not (tmp_path / "plots/training_curves.png").exists()
     assert (tmp_path / "plots/val_action_confusion.png").exists()
 
@@ -105,7 +113,17 @@ def test_without_a_count_of_clips_there_is_no_rate(tmp_path: Path, write_history
     assert "clips_per_s" not in costs and costs["minutes"] == 0.07
 
 
-def test_heads_of_several_classes_have_no_confusions(both: list[Scores], tmp_path: Path) -> None:
+def test_an_svm_has_no_rate(tmp_path: Path, write_history: Callable[..., Path]) -> None:
+    """Its rows are each C, not epochs, and their time is the solver's."""
+    path = write_history(tmp_path / "history.csv", epochs=2, train_clips=1200)
+    header, *rows = path.read_text().splitlines()
+    path.write_text("".join(f"{line}\n" for line in [f"{header},c", *(f"{row},0.1" for row in rows)]))
+    assert write.run_costs(path) == {
+        **{"epochs": 2, "best_epoch": 2, "seconds": 8.0, "minutes": 0.13, "peak_memory_mb": 9.5}
+    }
+
+
+def test_heads_of_several_classes_have_no_confusions(both: list[Scores], tmp_path: Path, no_epochs: Path) -> None:
     labels, names = np.array([[1, 0], [1, 1]]), ("a", "b")
     several = MultiScores("test", "acts", ("x", "y"), np.array([[0.9, 0.4], [0.2, 0.6]]), labels, names)
     mixed = [both[1], several]
@@ -114,16 +132,16 @@ def test_heads_of_several_classes_have_no_confusions(both: list[Scores], tmp_pat
         *("map_macro", "map_macro_low", "map_macro_high", "f1_macro", "f1_weighted", "loss"),
         *("num_clips", "num_classes"),
     }
-    write.results(tmp_path, mixed, metrics=metrics, history_csv=None, select_on="acts.map_macro", pictures={})
+    write.results(tmp_path, mixed, metrics=metrics, history_csv=no_epochs, select_on="acts.map_macro", pictures={})
     assert {path.name for path in (tmp_path / "confusion").iterdir()} == {"test_action.csv"}
     assert "acts" not in (tmp_path / "confusion.csv").read_text() + (tmp_path / "confused_pairs.csv").read_text()
     drawn = {path.name for path in (tmp_path / "plots").iterdir() if "acts" in path.name}
     assert drawn == {"test_acts_per_class.png", "test_acts_best_worst.png"}
 
 
-def test_heads_of_several_classes_alone_leave_the_tables_of_confusions_empty(tmp_path: Path) -> None:
+def test_heads_of_several_classes_alone_leave_the_tables_of_confusions_empty(tmp_path: Path, no_epochs: Path) -> None:
     several = MultiScores("test", "acts", ("x",), np.array([[0.9, 0.4]]), np.array([[1, 0]]), ("a", "b"))
     metrics = write.metrics_tree([several], bootstrap_samples=0, seed=0)
-    write.results(tmp_path, [several], metrics=metrics, history_csv=None, select_on="acts.map_macro", pictures={})
+    write.results(tmp_path, [several], metrics=metrics, history_csv=no_epochs, select_on="acts.map_macro", pictures={})
     assert (tmp_path / "confusion.csv").read_text() == "split,head,actual,predicted\n"
     assert not list((tmp_path / "confusion").iterdir())

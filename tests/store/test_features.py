@@ -35,6 +35,7 @@ def written(path: Path, **changes) -> Path:
     return path
 
 
+R3D = {"kind": "r3d_18", "weights": {"kind": "none"}, "frozen": True, "input_px": 112, "crop_frac": 1.0}
 RGB_AUGMENT, AUDIO_AUGMENT = {"flip_prob": 0.5}, {"roll": True}
 
 
@@ -45,7 +46,7 @@ def features(**changes):
 
 def identity(**changes):
     settings = {
-        "backbones": {"rgb": {"kind": "r3d_18", "weights": {"kind": "none"}, "frozen": True, "input_px": 112}},
+        "backbones": {"rgb": R3D},
         "weights_sha256": {"rgb": "a" * 64},
         "specs": {"rgb": {"clip_frames": 16}},
         "features": features(),
@@ -284,7 +285,7 @@ def test_clips_that_came_later(tmp_path):
 def test_what_has_no_influence_is_not_in_the_identity():
     other = features(augment={"rgb": {"flip_prob": 0.1}})
     assert identity(features=other) == identity(seed=4) == identity()
-    backbone = {"kind": "r3d_18", "weights": {"kind": "file", "path": "x"}, "frozen": True, "input_px": 112}
+    backbone = {**R3D, "weights": {"kind": "file", "path": "x"}}
     assert identity(backbones={"rgb": backbone}) == identity()
 
 
@@ -294,7 +295,8 @@ def test_what_has_no_influence_is_not_in_the_identity():
         {"weights_sha256": {"rgb": "b" * 64}},
         {"specs": {"rgb": {"clip_frames": 8}}},
         {"compute": {"threads": 4}},
-        {"backbones": {"rgb": {"kind": "r3d_18", "frozen": True, "input_px": 128}}},
+        {"backbones": {"rgb": {**R3D, "input_px": 128}}},
+        {"backbones": {"rgb": {**R3D, "crop_frac": 0.875}}},
         {"features": features(precision="fp32")},
         {"features": features(views=2)},
         {"features": features(batch_size=9)},

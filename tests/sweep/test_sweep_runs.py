@@ -48,7 +48,7 @@ def record(name: str) -> dict:
 
 def test_every_run_is_recorded_and_the_workspace_ends_as_it_began(write_sweep: WriteSweep, mine, capfd) -> None:
     write_sweep(LR)
-    table = run_sweep("lr", command=DVC)
+    table = run_sweep("lr", command=DVC).table
     assert called() == ["lr-00-lr0.1", "lr-01-lr0.01", "lr-02-lr10"]
     assert mine()
     # Without a target DVC would remove the outputs of every other data set.
@@ -61,13 +61,13 @@ def test_every_run_is_recorded_and_the_workspace_ends_as_it_began(write_sweep: W
     assert [row[:2] for row in table.rows] == [("lr-01-lr0.01", "0.01"), ("lr-00-lr0.1", "0.1"), ("lr-02-lr10", "10")]
     assert table.rows[0][2:7] == ("0.800 [0.700–0.900]", "0.800 [0.700–0.900]", "1.5", "512", "33")
     said = capfd.readouterr().err
-    assert "training lr-00-lr0.1" in said and "3 of 3 runs finished, 1 of them failed (again: --retry)" in said
+    assert "training lr-00-lr0.1" in said and "3 of 3 runs finished, 1 of them failed. results" in said
     assert "run 2 of 3, lr-01-lr0.01; about 0 min left" in said
 
 
 def test_a_run_that_fails_is_recorded_with_its_message(write_sweep: WriteSweep) -> None:
     write_sweep(LR.replace("[0.1, 0.01, 10.0]", "[10.0, 0.1]"))
-    table = run_sweep("lr", command=DVC)
+    table = run_sweep("lr", command=DVC).table
     failed = record("00-lr10")
     assert failed["status"] == "failed" and failed["metrics"] == {}
     assert failed["message"] == "train: the loss is nan\nlower train.lr"
@@ -91,13 +91,14 @@ def test_the_tables_have_every_run(write_sweep: WriteSweep) -> None:
     assert rows[0]["minutes"] == "1.5" and rows[0]["test.action.top1_high"] == repr(0.7 + 0.1)
     lines = (folder / "table.md").read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("| experiment | train.lr | val action top1 | test action top1 | minutes |")
-    assert len(lines) == 5 and set(lines[1]) <= set("|-: ")
+    assert len(lines) == 7 and set(lines[1]) <= set("|-: ")
+    assert lines[5] == "" and lines[6].startswith("Minutes are of training alone")
     assert (folder / "table.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_seeds_are_pooled_in_the_table(write_sweep: WriteSweep) -> None:
     write_sweep(LR.replace("0.01, 10.0", "0.01") + "seeds: [0, 1, 2]\n")
-    table = run_sweep("lr", command=DVC)
+    table = run_sweep("lr", command=DVC).table
     # 0.80, 0.82, 0.84 and 0.70, 0.72, 0.74 by hand.
     assert [row[:4] for row in table.rows] == [
         ("lr0.01", "0.01", "3", "0.820 (0.800–0.840)"),

@@ -22,10 +22,11 @@ RESNET = {
     "weights": {"kind": "none"},
     "frozen": True,
     "input_px": 32,
+    "crop_frac": 1.0,
 }
 HOG = {
     **{"kind": "hog", "orientations": 9, "cell_px": 8, "block_cells": 2},
-    **{"weights": {"kind": "none"}, "frozen": True, "input_px": 32},
+    **{"weights": {"kind": "none"}, "frozen": True, "input_px": 32, "crop_frac": 1.0},
 }
 GEOMETRY = {"kind": "spatial", "weights": {"kind": "none"}, "frozen": True}
 RELATION = {"kind": "relation", "visual_dim": 16, "hidden": [16, 8], "fusion": "concat", "dropout": 0.1}

@@ -23,7 +23,7 @@ FRAMES = 12
 SPEC = ClipSpec(clip_frames=8, clips_per_video=1, frame_stride=None, size_px=72, resize="crop", region="persons")
 NONE = {"kind": "none"}
 RGB = {"kind": "slow_only", "blocks": [1, 1, 1, 1], "width": 4, "weights": NONE, "frozen": False}
-RGB |= {"input_frames": 2, "input_px": 32, "token_grid": None}
+RGB |= {"input_frames": 2, "input_px": 32, "crop_frac": 1.0, "token_grid": None}
 POSE = {"kind": "pose_conv3d", "blocks": [1, 1, 1], "width": 4, "temporal_stride": 1, "weights": NONE, "frozen": False}
 POSE |= {"heatmaps": {"of": "joints", "sigma_px": 0.6}, "input_frames": 8, "input_px": 8, "token_grid": None}
 BACKBONES = {"rgb": RGB, "pose": POSE}

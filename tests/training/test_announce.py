@@ -126,3 +126,21 @@ def test_the_start_ends_with_where_it_runs(goes_on, devices, last):
     text = start_text(changed, clips, goes_on=goes_on, device="cpu")
     assert text.splitlines()[-1] == last
     assert text.splitlines()[:-1] == configuration_block(changed, clips)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "input_px", "told"),
+    [
+        ("images-hog", 128, ["pictures are enlarged from 64 to 128 px: frames.size_px stores no more"]),
+        ("images-hog", 64, []),
+        ("images-hog", 32, []),
+        ("sound", None, []),
+    ],
+)
+def test_pictures_that_are_enlarged_are_told_of(recipe, input_px, told):
+    changed = deepcopy(params(recipe))
+    if input_px:
+        changed["model"]["backbones"]["rgb"]["input_px"] = input_px
+    clips = manifest(*changed["model"]["heads"], train="aab", val="ab", test="a")
+    lines = start_text(changed, clips, goes_on=False, device="cpu").splitlines()
+    assert lines == [*configuration_block(changed, clips), *told, "train: starting on cpu"]

@@ -143,6 +143,18 @@ def test_what_is_saved_of_a_view_is_the_view_alone(tmp_path):
     assert (tmp_path / "best.pt").stat().st_size < 10_000
 
 
+def test_one_of_an_earlier_version_is_refused_by_its_number(saved):
+    """What it says of its backbones lacks a setting that this version asks for."""
+    path, _ = saved
+    content = torch.load(path, weights_only=True)
+    del content["about"]["model"]["backbones"]["rgb"]["crop_frac"]
+    save_tensors(path, {**content, "format": 3})
+    with pytest.raises(
+        UserError, match=r"best\.pt: not a .* \(format 3, this version reads 4\)\. Train one: dvc repro"
+    ):
+        load_model(path)
+
+
 def test_it_opens_without_running_code(saved):
     content = torch.load(saved[0], weights_only=True)
     assert sorted(content) == ["about", "format", "state_dict"]

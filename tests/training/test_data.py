@@ -1,9 +1,12 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from tiny_runs import (
     ABOUT,
+    BACKBONE,
     IDENTITY,
     PLAIN,
     SILENT,
@@ -14,6 +17,7 @@ from tiny_runs import (
     make_inputs,
     make_manifest,
     make_mels,
+    make_model,
 )
 
 from actrec.data.manifest import Manifest, dump
@@ -21,10 +25,12 @@ from actrec.errors import UserError
 from actrec.params import load
 from actrec.store.tree import write_index
 from actrec.training.data import Inputs, open_inputs
+from actrec.training.device import launch
+from actrec.training.evaluate import score_splits
 from actrec.training.sources import CachedTokens, LiveClips
-from pipeline.model import run_key
+from pipeline.model import run_key, sources_of
 
-VIEW = {"backbones": {"rgb": {"input_px": 16}}, "augment": PLAIN, "seed": 0}
+VIEW = {"backbones": {"rgb": {"input_px": 16, "crop_frac": 1.0}}, "augment": PLAIN, "seed": 0}
 
 
 @pytest.fixture
@@ -58,6 +64,28 @@ def test_a_source_has_the_clips_of_its_split_live_or_cached(inputs, tmp_path):
     make_features(tmp_path / "f.h5", inputs.manifest)
     cached = inputs.with_features(tmp_path / "f.h5", IDENTITY).source("val", **VIEW)
     assert isinstance(cached, CachedTokens) and len(cached) == 5
+
+
+def test_the_epoch_is_chosen_by_the_views_that_are_evaluated(inputs):
+    """The middle of each picture, by the size that the backbone asks for; training cuts out of all of it."""
+    p = load(Path(__file__).parents[2] / "recipes/demo.yaml")
+    whole, middle = (
+        replace(ABOUT, model={**ABOUT.model, "backbones": {"rgb": {**BACKBONE, "input_px": 10, "crop_frac": share}}})
+        for share in (1.0, 0.5)
+    )
+    train, val = sources_of(p, middle, inputs)
+    shown = val.plain_batch(np.arange(5))["rgb"]
+    assert torch.equal(shown, torch.cat([inputs.folders["rgb"][clip.clip_id] for clip in val.clips])[:, :, 5:15, 5:15])
+    seen, model = [], make_model().eval()
+    model.backbones["rgb"].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    fabric = launch(device="cpu", threads=1, precision="fp32")
+    score_splits(model, middle, inputs, ["val"], batch_size=5, fabric=fabric)
+    (evaluated,) = seen
+    assert torch.equal(evaluated, shown)
+    rows = np.arange(10)
+    assert torch.equal(
+        train.training_batch(rows, 1)["rgb"], sources_of(p, whole, inputs)[0].training_batch(rows, 1)["rgb"]
+    )
 
 
 def test_features_of_something_else_are_refused(inputs, tmp_path):

@@ -28,11 +28,12 @@ from actrec.training import extract
 from actrec.training.device import launch
 from actrec.training.extract import Views, cache_features
 from actrec.training.modalities import open_modalities
+from actrec.training.views import plain_view
 
 
-def identity_of(*, views=1, sha256="f" * 64, seed=0, sound=False, sound_sha256="e" * 64, **features):
+def identity_of(*, views=1, sha256="f" * 64, seed=0, sound=False, sound_sha256="e" * 64, crop_frac=1.0, **features):
     return feature_identity(
-        backbones={"rgb": BACKBONE, **({"audio": EAR} if sound else {})},
+        backbones={"rgb": {**BACKBONE, "crop_frac": crop_frac}, **({"audio": EAR} if sound else {})},
         weights_sha256={"rgb": sha256, "audio": sound_sha256},
         specs={"rgb": asdict(SPEC), "audio": asdict(SOUND_SPEC)},
         features={"views": views, "augment": AUGMENT, "precision": "fp32", "batch_size": 3, **features},
@@ -57,6 +58,7 @@ def cache(tmp_path):
         sound=False,
         digests=None,
         augment=AUGMENT,
+        crop_frac=1.0,
         **other,
     ):
         inputs = make_inputs(tmp_path, manifest or make_manifest(), sound=sound, spec=spec)
@@ -66,12 +68,14 @@ def cache(tmp_path):
             tmp_path / name,
             model or (make_both_model if sound else make_model)(frozen=True),
             inputs,
-            identity=identity_of(views=views, precision=precision, sound=sound, augment=augment, **other),
+            identity=identity_of(
+                views=views, precision=precision, sound=sound, augment=augment, crop_frac=crop_frac, **other
+            ),
             views=views,
             augment=augment,
             precision=precision,
             batch_size=3,
-            backbones={"rgb": {"input_px": 16}},
+            backbones={"rgb": {"input_px": 16, "crop_frac": crop_frac}},
             seed=other.get("seed", 0),
             fabric=launch(device="cpu", threads=1, precision=precision),
             store=Store(tmp_path / store),
@@ -97,7 +101,7 @@ def computed(monkeypatch):
 
 
 def readers_of(inputs):
-    return open_modalities(inputs.folders, backbones={"rgb": {"input_px": 16}}, augment=AUGMENT)
+    return open_modalities(inputs.folders, backbones={"rgb": {"input_px": 16, "crop_frac": 1.0}}, augment=AUGMENT)
 
 
 def live_tokens(model, views):
@@ -123,6 +127,21 @@ def test_cached_tokens_are_live_tokens(cache, tmp_path):
         else:
             assert len(augmented) == 0
     assert found.shape == (1, 2, 16) and found.dtype == np.float32
+
+
+def test_features_of_another_middle_are_other_features(cache, computed, tmp_path):
+    """Those of random views are cut out of all of the picture."""
+    whole = CachedFeatures(cache("whole.h5", views=2), None)
+    computed.clear()
+    middle = CachedFeatures(cache("middle.h5", views=2, crop_frac=0.5), None)
+    assert computed["rgb"][:18] == [clip.clip_id for clip in make_manifest().clips]
+    stored = make_inputs(tmp_path, make_manifest()).folders["rgb"]["val01"]
+    for features, crop_frac in ((whole, 1.0), (middle, 0.5)):
+        shown = plain_view(stored, input_px=16, crop_frac=crop_frac).expand(3, -1, -1, -1, -1)
+        assert np.array_equal(features.plain("rgb", ["val01"])[0, 0], live_tokens(make_model(frozen=True), shown)[0])
+    assert np.array_equal(whole.augmented("rgb", ["train01"]), middle.augmented("rgb", ["train01"]))
+    with pytest.raises(UserError, match=r"features of something else: rgb\.backbone\.crop_frac is 0\.5, wanted 1\.0\."):
+        CachedFeatures(tmp_path / "middle.h5", identity_of(views=2))
 
 
 def test_several_clips_of_a_video_and_several_views(cache, tmp_path):
@@ -245,7 +264,7 @@ def test_cached_tokens_of_both_are_live_tokens(cache, tmp_path):
     cached = make_inputs(tmp_path, manifest, sound=True).with_features(cache(views=3, sound=True), None)
     live = make_inputs(tmp_path, manifest, sound=True)
     for split in ("train", "val", "test"):
-        view = {"backbones": {"rgb": {"input_px": 16}}, "augment": AUGMENT, "seed": 0}
+        view = {"backbones": {"rgb": {"input_px": 16, "crop_frac": 1.0}}, "augment": AUGMENT, "seed": 0}
         stored, fresh = cached.source(split, **view), live.source(split, **view)
         for row in range(len(stored)):
             found, shown = (source.plain_batch(np.array([row] * 3)) for source in (stored, fresh))

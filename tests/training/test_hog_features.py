@@ -19,7 +19,7 @@ from actrec.training.modalities import open_modalities
 from actrec.training.views import cut, plain_view, random_crop
 
 CELLS = {"orientations": 9, "cell_px": 4, "block_cells": 2}
-BACKBONE = {"kind": "hog", **CELLS, "weights": {"kind": "none"}, "frozen": True, "input_px": 16}
+BACKBONE = {"kind": "hog", **CELLS, "weights": {"kind": "none"}, "frozen": True, "input_px": 16, "crop_frac": 1.0}
 WIDTH = 3 * 3 * 4 * 9
 AUGMENT = {"rgb": {"min_area_frac": 0.6, "flip_prob": 0.5, "color_jitter": 0.0, "randaugment": None}}
 SAME = {"min_area_frac": 1.0, "flip_prob": 0.0, "color_jitter": 0.0, "randaugment": None}
@@ -38,7 +38,7 @@ def cache(tmp_path, monkeypatch):
         if workers:
             monkeypatch.setenv("ACTREC_WORKERS", str(workers))
         inputs = make_inputs(tmp_path, make_manifest(), spec=spec)
-        head = {"kind": "svm", "c": [1.0], "loss_weight": 1.0}
+        head = {"kind": "svm", "c": [1.0]}
         model_spec = {"backbones": {"rgb": BACKBONE}, "neck": {"kind": "mean"}, "heads": {"action": head}}
         sizes = {"clip_frames": spec.clip_frames, "channels_last": False, "seed": seed}
         model = build(model_spec, classes=inputs.manifest.classes, multi_label=(), **sizes)
@@ -88,7 +88,7 @@ def test_views_are_the_descriptors_of_what_others_see(tmp_path):
     reader, stored = readers(inputs), inputs.folders["rgb"]["train01"]
     plain = reader.plain("train01")
     assert plain.shape == reader.absent().shape == (1, SPEC.clip_frames, WIDTH) and not reader.absent().any()
-    assert torch.equal(plain, descriptors(plain_view(stored, input_px=16), **CELLS))
+    assert torch.equal(plain, descriptors(plain_view(stored, input_px=16, crop_frac=1.0), **CELLS))
     rng, again = (np.random.default_rng(5) for _ in range(2))
     again.spawn(1)
     crop = random_crop(again, 20, 20, min_area_frac=0.6, flip_prob=0.5)

@@ -29,7 +29,7 @@ from actrec.training.extract import Views, cache_features
 from actrec.training.modalities import open_modalities
 
 SHIFT = {**RESNET, "temporal": "shift"}
-SMALL = {"kind": "small3d", "width": 4, "weights": {"kind": "none"}, "frozen": True, "input_px": 32}
+SMALL = {"kind": "small3d", "width": 4, "weights": {"kind": "none"}, "frozen": True, "input_px": 32, "crop_frac": 1.0}
 
 
 class Bench:

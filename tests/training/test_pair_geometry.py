@@ -88,7 +88,8 @@ def test_pictures_are_read_beside_it(tmp_path):
     """Both crops at random, in one place of each, and mirrored together; the geometry as it is."""
     inputs = make_pair_inputs(tmp_path, make_pairs(PICTURES))
     augment = {"rgb": {"min_area_frac": 0.4, "flip_prob": 0.5, "color_jitter": 0.0, "randaugment": None}}
-    source = inputs.source("train", backbones={"rgb": {"input_px": 32}, "geometry": GEOMETRY}, augment=augment, seed=0)
+    backbones = {"rgb": {"input_px": 32, "crop_frac": 1.0}, "geometry": GEOMETRY}
+    source = inputs.source("train", backbones=backbones, augment=augment, seed=0)
     rows = np.arange(4)
     batches = [source.training_batch(rows, epoch) for epoch in (0, 1)]
     assert batches[0]["rgb"].shape == (4, 2, 32, 32, 3)
@@ -102,6 +103,6 @@ def test_pictures_are_read_beside_it(tmp_path):
 
 def test_other_clips_are_whole_themselves(tmp_path):
     inputs = make_inputs(tmp_path, make_manifest(), sound=True)
-    resnet = {"kind": "resnet", "temporal": "mean", "input_px": 16}
+    resnet = {"kind": "resnet", "temporal": "mean", "input_px": 16, "crop_frac": 1.0}
     readers = open_modalities(inputs.folders, backbones={"rgb": resnet}, augment={})
     assert {m: reader.parts("val00") for m, reader in readers.items()} == {"rgb": ("val00",), "audio": ("val00",)}

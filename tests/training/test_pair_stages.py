@@ -21,17 +21,17 @@ APART = ((70, 8, 24, 48), (130, 8, 24, 48))
 NO_AUGMENT = {"rgb": {"min_area_frac": 0.9, "flip_prob": 0.5, "color_jitter": 0.0, "randaugment": None}}
 HOG = {
     **{"kind": "hog", "orientations": 9, "cell_px": 8, "block_cells": 2},
-    **{"weights": {"kind": "none"}, "frozen": True, "input_px": 32},
+    **{"weights": {"kind": "none"}, "frozen": True, "input_px": 32, "crop_frac": 1.0},
 }
 RESNET = {
     **{"kind": "resnet", "depth": 18, "temporal": "mean", "weights": {"kind": "none"}},
-    **{"frozen": True, "input_px": 32},
+    **{"frozen": True, "input_px": 32, "crop_frac": 1.0},
 }
 GEOMETRY = {"kind": "spatial", "weights": {"kind": "none"}, "frozen": True}
 RELATION = {"kind": "relation", "visual_dim": 64, "hidden": [64, 32], "fusion": "add", "dropout": 0.0}
 CONCAT = {"kind": "concat"}
 LINEAR = {"relation": {"kind": "linear", "dropout": 0.0, "loss_weight": 1.0}}
-SVM = {"relation": {"kind": "svm", "c": [0.0001, 0.01], "loss_weight": 1.0}}
+SVM = {"relation": {"kind": "svm", "c": [0.0001, 0.01]}}
 WEIGHTS = {"apart": 1.0, "near": 1.4}
 TERMS = {"form": "variance", "weight": 0.1, "accuracy_weight": 0.05}
 # Backbones, neck, heads, whether features are cached, and changes of `train`.

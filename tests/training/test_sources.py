@@ -39,7 +39,8 @@ def live(tmp_path):
         folder = make_folder(tmp_path / "frames", manifest, spec=spec)
         clips = manifest.of_split("train") if clips is None else clips
         labels = label_tensors(clips, manifest.classes, ())
-        readers = open_modalities({"rgb": folder}, backbones={"rgb": {"input_px": input_px}}, augment=augment)
+        backbones = {"rgb": {"input_px": input_px, "crop_frac": 1.0}}
+        readers = open_modalities({"rgb": folder}, backbones=backbones, augment=augment)
         return LiveClips(clips, readers, labels, seed=seed)
 
     return make
@@ -202,7 +203,7 @@ def test_plain_batches_are_all_clips_in_order(live, tmp_path):
     source, folder = live(), make_folder(tmp_path / "frames", make_manifest())
     stored = torch.stack([folder[clip.clip_id][0] for clip in source.clips])
     found = torch.cat([batch["rgb"] for batch in Batches(source).plain(batch_size=3)])
-    assert torch.equal(found, plain_view(stored, input_px=16))
+    assert torch.equal(found, plain_view(stored, input_px=16, crop_frac=1.0))
 
 
 def test_a_mistyped_number_of_workers_is_refused(live, monkeypatch):
@@ -230,7 +231,7 @@ def hearing(tmp_path):
 
     def make(*, augment=AUGMENT, seed=0, sound=True):
         inputs = make_inputs(tmp_path, make_manifest(), sound=sound, spec=TWO_VIEWS)
-        return inputs.source("train", backbones={"rgb": {"input_px": 16}}, augment=augment, seed=seed)
+        return inputs.source("train", backbones={"rgb": {"input_px": 16, "crop_frac": 1.0}}, augment=augment, seed=seed)
 
     return make
 
@@ -245,9 +246,9 @@ def test_plain_views_of_different_counts_are_rows_that_belong_together(hearing, 
     pictures = make_folder(tmp_path / "frames 2", make_manifest(), spec=TWO_VIEWS)
     mels = make_mels(tmp_path / "mels", make_manifest())
     for row, clip_id in ((0, "train01"), (4, "train00")):
-        assert torch.equal(batch["rgb"][row : row + 2], plain_view(pictures[clip_id], input_px=16))
+        assert torch.equal(batch["rgb"][row : row + 2], plain_view(pictures[clip_id], input_px=16, crop_frac=1.0))
         assert all(np.array_equal(batch["audio"][i].numpy(), mels[clip_id]) for i in (row, row + 1))
-    assert torch.equal(batch["rgb"][2:4], plain_view(pictures["train02"], input_px=16))
+    assert torch.equal(batch["rgb"][2:4], plain_view(pictures["train02"], input_px=16, crop_frac=1.0))
     assert not batch["audio"][2:4].any()
 
 

@@ -361,7 +361,7 @@ def test_tables_have_the_outputs_names_and_files_have_none_of_their_signs(scores
 def test_a_video_is_judged_by_each_stream_and_by_both(tmp_path, make_clip):
     """A model of pictures and sound, and a video without any: the ear says nothing, every class alike."""
     path = make_clip(tmp_path / "a.mp4", 9, num_frames=8)
-    rgb = {"kind": "small3d", "width": 4, "weights": NONE, "frozen": False, "input_px": 16}
+    rgb = {"kind": "small3d", "width": 4, "weights": NONE, "frozen": False, "input_px": 16, "crop_frac": 1.0}
     spec = {
         "backbones": {"rgb": rgb, "audio": EAR},
         "neck": {"kind": "late", "ratios": [[3, 1]], "laterals": NONE, "pcan": None},
@@ -378,7 +378,7 @@ def test_a_video_is_judged_by_each_stream_and_by_both(tmp_path, make_clip):
     rows = {row.head: row for row in found}
     assert list(rows) == ["audio/act", "rgb/act", "rgbaudio_3:1/act"] and {row.status for row in found} == {"ok"}
     with torch.inference_mode():
-        tokens = model.tokens_of("rgb", plain_view(read_clip(path, probe(path), SPEC), input_px=16))
+        tokens = model.tokens_of("rgb", plain_view(read_clip(path, probe(path), SPEC), input_px=16, crop_frac=1.0))
         probs = model.heads[0](tokens.mean(dim=1)).softmax(dim=1).mean(dim=0)
     best = int(probs.argmax())
     assert (rows["rgb/act"].label, rows["rgb/act"].prob) == ("abcd"[best], pytest.approx(float(probs[best]), abs=1e-4))

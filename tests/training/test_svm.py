@@ -29,7 +29,7 @@ WIDTH, TOKENS = 8, 2
 CLASSES = ("a", "b", "c")
 BACKBONE = {
     **{"kind": "hog", "orientations": 2, "cell_px": 8, "block_cells": 2},
-    **{"weights": {"kind": "none"}, "frozen": True, "input_px": 16},
+    **{"weights": {"kind": "none"}, "frozen": True, "input_px": 16, "crop_frac": 1.0},
 }
 CELLS = (0.001, 0.1, 10.0)
 
@@ -50,7 +50,7 @@ class Bench:
                 seen = (centre + noise * rng.normal(size=(1 + views, TOKENS, WIDTH))).astype(np.float32)
                 plain.append(seen[:1])
                 random += [seen[1:]] if split == "train" else []
-        self.heads = {head: {"kind": "svm", "c": c, "loss_weight": 1.0} for head, c in heads.items()}
+        self.heads = {head: {"kind": "svm", "c": c} for head, c in heads.items()}
         train = [clip.clip_id for clip in clips if clip.split == "train"]
         write_features(
             folder / "features.h5",

@@ -31,12 +31,18 @@ def crops(monkeypatch):
 
 def test_a_plain_view_of_the_same_size_is_the_clip_itself():
     clips = torch.randint(0, 256, (2, 3, 8, 8, 3), dtype=torch.uint8)
-    assert torch.equal(plain_view(clips, input_px=8), clips)
+    assert torch.equal(plain_view(clips, input_px=8, crop_frac=1.0), clips)
+
+
+def test_a_plain_view_of_a_part_is_the_middle_of_the_middle_square():
+    clip = coordinates(12, 20)
+    assert torch.equal(plain_view(clip, input_px=6, crop_frac=0.5), clip[:, 3:9, 7:13])
+    assert torch.equal(plain_view(clip, input_px=1, crop_frac=0.01), clip[:, 5:6, 9:10])
 
 
 def test_a_plain_view_resizes_each_frame_by_itself():
     clips = torch.randint(0, 256, (2, 3, 12, 12, 3), dtype=torch.uint8)
-    view = plain_view(clips, input_px=8)
+    view = plain_view(clips, input_px=8, crop_frac=1.0)
     assert (view.shape, view.dtype) == ((2, 3, 8, 8, 3), torch.uint8)
     alone = functional.interpolate(clips[1, 2].permute(2, 0, 1)[None].float(), (8, 8), mode="bilinear", antialias=True)
     assert (view[1, 2].permute(2, 0, 1).float() - alone[0]).abs().max() <= 1
@@ -66,7 +72,7 @@ def test_random_crops_have_the_stated_area_and_aspect_and_lie_inside(crops):
 def test_the_whole_area_is_no_crop(shape):
     clip = coordinates(*shape)
     view = view_of(clip, np.random.default_rng(1), input_px=16, min_area_frac=1.0)
-    assert torch.equal(view, plain_view(clip, input_px=16))
+    assert torch.equal(view, plain_view(clip, input_px=16, crop_frac=1.0))
 
 
 def test_all_frames_share_the_crop_and_the_mirror():

@@ -56,7 +56,7 @@ def predictions(paths, *, window_s=None, about=ABOUT):
 def test_a_short_video_is_one_clip(tmp_path, make_clip):
     path = make_clip(tmp_path / "a.mp4", 9, num_frames=8)
     model, (row,) = predictions([path])
-    views = plain_view(read_clip(path, probe(path), ABOUT.clip_spec), input_px=16)
+    views = plain_view(read_clip(path, probe(path), ABOUT.clip_spec), input_px=16, crop_frac=1.0)
     with torch.inference_mode():
         probs = model({"rgb": views, "present": {"rgb": torch.ones(1, dtype=torch.bool)}})["action"].softmax(dim=1)[0]
     best = int(probs.argmax())
@@ -77,7 +77,10 @@ def test_a_long_video_is_looked_at_in_windows(tmp_path, make_video):
     for row in rows:
         clip = read_clip(path, probe(path), ABOUT.clip_spec, start_s=row.start_s, end_s=row.end_s)
         with torch.inference_mode():
-            batch = {"rgb": plain_view(clip, input_px=16), "present": {"rgb": torch.ones(1, dtype=torch.bool)}}
+            batch = {
+                "rgb": plain_view(clip, input_px=16, crop_frac=1.0),
+                "present": {"rgb": torch.ones(1, dtype=torch.bool)},
+            }
             probs = model(batch)["action"].softmax(dim=1)[0]
         assert row.prob == pytest.approx(float(probs.max()), abs=1e-4)
     assert len({row.top3 for row in rows}) == 3

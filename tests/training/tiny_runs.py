@@ -59,6 +59,7 @@ PLAIN = {
 IDENTITY = {"rgb": {"weights_sha256": "f" * 64}}
 BOTH_IDENTITY = {**IDENTITY, "audio": {"weights_sha256": "e" * 64}}
 BACKBONE = {"kind": "small3d", "width": 4, "weights": {"kind": "none"}, "frozen": False, "input_px": 16}
+BACKBONE |= {"crop_frac": 1.0}
 EAR = {"kind": "resnet", "depth": 18, "weights": {"kind": "none"}, "frozen": False}
 MBT = {
     "kind": "mbt",

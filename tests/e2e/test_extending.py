@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,8 @@ from typing import Any
 
 import pytest
 import test_structure
+from checkout import Checkout, Done
 from ruamel.yaml import YAML
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
-from checkout import Checkout, new_checkout  # pyright: ignore[reportMissingImports]
-
-pytestmark = pytest.mark.e2e
 
 REPO = Path(__file__).resolve().parents[2]
 MOST_FILES = 5
@@ -63,8 +58,8 @@ EXAMPLES = {section.partition("\n")[0]: example_of(section) for section in _SECT
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    return new_checkout(tmp_path_factory.mktemp("extending") / "project")
+def checkout(first_repro: tuple[Checkout, Done], tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    return first_repro[0].copy(tmp_path_factory.mktemp("extending") / "project")
 
 
 @pytest.fixture
