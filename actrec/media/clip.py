@@ -220,7 +220,7 @@ def part_name(item_id: str, row: int) -> str:
 
 
 class ClipFolder:
-    """The clips that the frames stage wrote, by id; a file a clip or sharded, read lazily.
+    """The clips that the frames stage wrote, by id; a file a clip or sharded, mapped when first asked for.
 
     Of pairs there is a file a picture, with the crops of all its people (P, S, S, 3): a clip is two of these, and each
     of these can also be had alone, by its name among `parts` of a clip.
@@ -230,7 +230,7 @@ class ClipFolder:
         self._folder = folder
         self._is_sharded = index["sharded"]
         self._files = {item_id: item["file"] for item_id, item in index["clips"].items()}
-        self._shards: dict[str, dict[str, torch.Tensor]] = {}
+        self._opened: dict[str, Any] = {}  # a tensor, or of a shard {clip id: tensor}
         self.spec = ClipSpec(**index["spec"])
         self.digests: dict[str, str] = {item_id: item["sha256"] for item_id, item in index["clips"].items()}
         # {clip id: (item, its rows)}; a part is such a clip of one row.
@@ -268,11 +268,10 @@ class ClipFolder:
         import torch
 
         name = self._files[item_id]
-        if not self._is_sharded:
-            return torch.load(self._folder / name, weights_only=True)
-        if name not in self._shards:
-            self._shards[name] = torch.load(self._folder / name, weights_only=True, mmap=True)
-        return self._shards[name][item_id]
+        if name not in self._opened:
+            # Mapped, and kept: to open the file of a picture in each epoch costs more than all else that is done to it.
+            self._opened[name] = torch.load(self._folder / name, weights_only=True, mmap=True)
+        return self._opened[name][item_id] if self._is_sharded else self._opened[name]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_shards": {}}  # loader workers open shards themselves
+        return {**self.__dict__, "_opened": {}}  # loader workers open files themselves

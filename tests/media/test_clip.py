@@ -292,6 +292,18 @@ def test_the_reader_gives_the_same_singly_and_sharded(tmp_path, monkeypatch, wit
         folder["nobody"]
 
 
+def test_a_file_is_opened_once_and_by_each_process_for_itself(tmp_path):
+    clip_ids = {"a": {"file": "a.pt", "sha256": "0"}}
+    spec = {"clip_frames": 2, "clips_per_video": 1, "frame_stride": None, "size_px": 8, "resize": "pad"}
+    (tmp_path / "a.pt").write_bytes(fill(7))
+    folder = ClipFolder(tmp_path, {"sharded": False, "spec": spec, "clips": clip_ids})
+    assert folder["a"].unique().tolist() == [7]
+    (tmp_path / "a.pt").unlink()
+    assert folder["a"].unique().tolist() == [7]
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(pickle.dumps(folder))["a"]
+
+
 # --- real and hostile files ---------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,8 @@
 """Devices and precisions, and what torch gets wrong on them."""
 
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -121,3 +124,25 @@ def test_a_step_is_seeded_as_torch_seeds_it_but_on_its_device_alone(monkeypatch)
     monkeypatch.setattr(torch.cuda, "manual_seed", called.append)
     seed_step(7, torch.device("cuda"))
     assert called == [7]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells mapped files from other memory")
+def test_mapped_files_are_no_peak_of_memory(tmp_path):
+    """In a process of its own, whose peak is not that of an earlier test."""
+    path = tmp_path / "clips.pt"
+    torch.save(torch.ones(100_000_000, dtype=torch.uint8), path)
+    script = f"""
+import torch
+from actrec.training.device import peak_memory_mb
+cpu = torch.device("cpu")
+held = torch.ones(300_000_000, dtype=torch.uint8)  # more than to import torch takes for a moment
+tensor = torch.load({str(path)!r}, mmap=True)
+before = peak_memory_mb(cpu)
+tensor.max()
+mapped = peak_memory_mb(cpu)
+tensor.clone()
+print(mapped - before, peak_memory_mb(cpu) - mapped)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    of_mapped, of_copy = (float(number) for number in done.stdout.split())
+    assert of_mapped < 20 and of_copy == pytest.approx(100, abs=20)
