@@ -184,6 +184,11 @@ def peak_memory_mb(device: torch.device) -> float:
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
+    status = Path("/proc/self/status")
+    text = status.read_text(encoding="utf-8") if status.exists() else ""
+    kilobytes = {name: int(size) for name, size in re.findall(r"^(VmHWM|RssFile):\s+(\d+) kB$", text, re.MULTILINE)}
+    if len(kilobytes) == 2:
+        return (kilobytes["VmHWM"] - kilobytes["RssFile"]) * 1024 / 1e6
     try:
         import resource
     except ImportError:  # Windows
@@ -191,15 +196,4 @@ def peak_memory_mb(device: torch.device) -> float:
     import sys
 
     unit = 1 if sys.platform == "darwin" else 1024
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - _mapped_bytes()) / 1e6
-
-
-def _mapped_bytes() -> int:
-    """Return how much of this process's memory are mapped files; 0 where the system does not tell."""
-    status = Path("/proc/self/status")
-    found = (
-        re.search(r"^RssFile:\s+(\d+) kB$", status.read_text(encoding="utf-8"), re.MULTILINE)
-        if status.exists()
-        else None
-    )
-    return int(found[1]) * 1024 if found else 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -128,7 +128,8 @@ def test_a_step_is_seeded_as_torch_seeds_it_but_on_its_device_alone(monkeypatch)
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells mapped files from other memory")
 def test_mapped_files_are_no_peak_of_memory(tmp_path):
-    """In a process of its own, whose peak is not that of an earlier test."""
+    """In a process of its own, whose peak is neither that of an earlier test nor, as ru_maxrss has it, its parent's."""
+    large = torch.ones(1_500_000_000, dtype=torch.uint8)
     path = tmp_path / "clips.pt"
     torch.save(torch.ones(100_000_000, dtype=torch.uint8), path)
     script = f"""
@@ -144,5 +145,6 @@ tensor.clone()
 print(mapped - before, peak_memory_mb(cpu) - mapped)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    del large
     of_mapped, of_copy = (float(number) for number in done.stdout.split())
     assert of_mapped < 20 and of_copy == pytest.approx(100, abs=20)
