@@ -41,6 +41,13 @@ run(main)
 FOREVER = "time.sleep(600)"
 
 
+@pytest.fixture(autouse=True)
+def own_temporary_folder(tmp_path, monkeypatch):
+    """Let no test that runs beside these leave its files where these look for what is left."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+
+
 def write_script(folder, block, *, size=2):
     path = folder / "script.py"
     path.write_text(SCRIPT.format(repo=str(REPO), size=size, block=indent(block, "    ")), encoding="utf-8")
@@ -78,7 +85,7 @@ def ended(pid):
 
 
 def left_behind():
-    return {path for path in Path(os.environ.get("TMPDIR", "/tmp")).glob("actrec-*/?.log")}
+    return {path for path in Path(os.environ["TMPDIR"]).glob("actrec-*/?.log")}
 
 
 def test_alone_the_block_just_runs(monkeypatch):
