@@ -228,10 +228,10 @@ def skeletons(
 
     It needs the extra pose of actrec.
     """
-    from actrec.skeletons import skeletons_of
+    from actrec.skeletons import skeletons_to_pickle
     from actrec.store.files import write_atomic
 
-    content, wrong = skeletons_of(source, weights=weights, max_persons=max_persons)
+    content, wrong = skeletons_to_pickle(source, weights=weights, max_persons=max_persons)
     write_atomic(out, content)
     for line in wrong:
         say(line)

@@ -27,6 +27,12 @@ def label_head(output: str) -> str:
     return output.rpartition("/")[2]
 
 
+def output_and_metric(select_on: str) -> tuple[str, str]:
+    """Return the output and the metric that `<output>.<metric>` names; an output's own name may have dots."""
+    output, _, metric = select_on.rpartition(".")
+    return output, metric
+
+
 def file_name(output: str) -> str:
     """Return an output's name as a part of a file's: rgbpose_2-1_action."""
     return output.replace("/", "_").replace(":", "-")

@@ -1,10 +1,9 @@
 """What `actrec predict` does: find videos, sounds or images, run the model on them, write a table."""
 
-import csv
-import io
 from dataclasses import astuple, fields
 from pathlib import Path
 
+from actrec.cells import csv_text
 from actrec.errors import UserError
 from actrec.media.suffixes import IMAGE, SOUND, VIDEO, find_files
 
@@ -43,8 +42,5 @@ def predict_to_csv(source: Path, *, checkpoint: Path, window_s: float | None) ->
     fabric = launch(device="auto", threads=worker_count(), precision="fp32")
     model.to(fabric.device)
     rows = list(predict_files(paths, model, about, window_s=window_s, device=fabric.device, workers=worker_count()))
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([field.name for field in fields(Prediction)])
-    writer.writerows(["" if value is None else value for value in astuple(row)] for row in rows)
-    return out.getvalue(), sum(row.status != "ok" for row in rows)
+    table = csv_text([field.name for field in fields(Prediction)], (astuple(row) for row in rows))
+    return table, sum(row.status != "ok" for row in rows)

@@ -30,7 +30,7 @@ class _Task:
     max_persons: int
 
 
-def skeletons_of(source: Path, *, weights: Path, max_persons: int) -> tuple[bytes, list[str]]:
+def skeletons_to_pickle(source: Path, *, weights: Path, max_persons: int) -> tuple[bytes, list[str]]:
     """Return the skeletons of a video, or of all below a folder, as a pickle in pyskl's layout; and what went wrong.
 
     A skeleton's name is the path of its video below the folder, without the suffix: data.skeletons finds it by that.

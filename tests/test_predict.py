@@ -18,6 +18,7 @@ from actrec.media.clip import ClipFolder, ClipSpec, encode, read_clip
 from actrec.media.probe import probe
 from actrec.models.recogniser import build
 from actrec.predict import predict_to_csv
+from actrec.report.tables import predictions_csv
 from actrec.training import windows
 from actrec.training.checkpoint import Checkpoint, load_model, save_model
 from actrec.training.data import Inputs
@@ -25,7 +26,7 @@ from actrec.training.device import launch
 from actrec.training.evaluate import score_splits
 from actrec.training.views import plain_view
 
-COLUMNS = ["video", "start_s", "end_s", "head", "label", "prob", "top3", "status"]
+COLUMNS = ["path", "start_s", "end_s", "head", "predicted", "prob", "top5", "status"]
 BACKBONE = {"kind": "small3d", "width": 4, "weights": {"kind": "none"}, "frozen": False, "input_px": 16}
 HEADS = {name: {"kind": "linear", "dropout": 0.0, "loss_weight": 1.0} for name in ("action", "who")}
 CLASSES = {"action": ("a", "b, c", "d", "é"), "who": ("x", "y")}
@@ -36,11 +37,13 @@ def few_workers(monkeypatch):
     monkeypatch.setenv("ACTREC_WORKERS", "1")
 
 
-def write_checkpoint(path, *, clip_frames=4, clips_per_video=2, typical_s=0.4, crop_frac=1.0) -> Path:
+def write_checkpoint(
+    path, *, clip_frames=4, clips_per_video=2, typical_s=0.4, crop_frac=1.0, multi_label=(), bias=None
+) -> Path:
     about = Checkpoint(
         model={"backbones": {"rgb": {**BACKBONE, "crop_frac": crop_frac}}, "neck": {"kind": "mean"}, "heads": HEADS},
         classes=CLASSES,
-        multi_label=(),
+        multi_label=multi_label,
         clip_spec=ClipSpec(clip_frames, clips_per_video, frame_stride=None, size_px=20, resize="crop"),
         sound_spec=None,
         layout="",
@@ -51,12 +54,17 @@ def write_checkpoint(path, *, clip_frames=4, clips_per_video=2, typical_s=0.4, c
         seed=0,
         epoch=1,
     )
-    model = build(about.model, classes=CLASSES, multi_label=(), clip_frames=clip_frames, channels_last=False, seed=0)
+    model = build(
+        about.model, classes=CLASSES, multi_label=multi_label, clip_frames=clip_frames, channels_last=False, seed=0
+    )
     # What nobody has trained says nearly the same of all: tokens are about 0.001.
     state = {
         name: value * (1000 if name.startswith("heads.") and name.endswith("weight") else 1)
         for name, value in model.state_dict().items()
     }
+    if bias:  # of the head action
+        (name,) = (name for name in state if name.startswith("heads.0") and name.endswith("bias"))
+        state[name] = torch.tensor(bias)
     save_model(path, about, state)
     return path
 
@@ -91,17 +99,40 @@ def test_a_file(tmp_path, checkpoint, make_clip):
     text, num_bad = predict_to_csv(path, checkpoint=checkpoint, window_s=None)
     assert text.splitlines()[0].split(",") == COLUMNS and num_bad == 0
     rows = table(text)
-    assert [(row["video"], row["head"], row["status"]) for row in rows] == [
+    assert [(row["path"], row["head"], row["status"]) for row in rows] == [
         (str(path), "action", "ok"),
         (str(path), "who", "ok"),
     ]
     for row in rows:
         assert (row["start_s"], row["end_s"]) == ("", "")
         names = CLASSES[row["head"]]
-        top = [part.rpartition(":") for part in row["top3"].split("|")]
-        assert row["label"] == top[0][0] and float(row["prob"]) == float(top[0][2])
-        assert len(top) == min(3, len(names)) and {name for name, _, _ in top} <= set(names)
-    assert sum(float(part.rpartition(":")[2]) for part in rows[1]["top3"].split("|")) == pytest.approx(1, abs=2e-4)
+        top = [part.rpartition(":") for part in row["top5"].split("|")]
+        assert row["predicted"] == top[0][0] and float(row["prob"]) == float(top[0][2])
+        assert len(top) == min(5, len(names)) and {name for name, _, _ in top} <= set(names)
+    assert sum(float(part.rpartition(":")[2]) for part in rows[1]["top5"].split("|")) == pytest.approx(1, abs=2e-4)
+
+
+@pytest.mark.parametrize(("bias", "said"), [((9.0, -9.0, 9.0, -9.0), "a|d"), ((-9.0, -9.0, -9.0, -9.0), "")])
+def test_a_head_that_finds_several_classes_says_all_of_them(tmp_path, make_clip, bias, said):
+    checkpoint = write_checkpoint(tmp_path / "several.pt", multi_label=("action",), bias=bias)
+    text, _ = predict_to_csv(make_clip(tmp_path / "a.mp4", 3), checkpoint=checkpoint, window_s=None)
+    row, other = table(text)
+    assert (row["head"], row["predicted"]) == ("action", said) and other["predicted"] in CLASSES["who"]
+    assert row["prob"] == f"{float(row['top5'].partition('|')[0].rpartition(':')[2]):.4f}".rstrip("0")
+
+
+def test_columns_are_those_of_the_predictions_of_evaluate():
+    """But for the window, the status and, of what has no truth, what follows from that."""
+    of_evaluate = predictions_csv([]).strip().split(",")
+    assert [name for name in COLUMNS if name in of_evaluate] == ["path", "head", "predicted", "prob", "top5"]
+    assert set(COLUMNS) - set(of_evaluate) == {"start_s", "end_s", "status"}
+
+
+def test_no_cell_is_a_formula_to_a_spreadsheet(tmp_path, checkpoint, make_clip, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_clip(tmp_path / "=1+1.mp4", 3)
+    text, _ = predict_to_csv(Path("=1+1.mp4"), checkpoint=checkpoint, window_s=None)
+    assert [row["path"] for row in table(text)] == ["'=1+1.mp4"] * 2
 
 
 def stored(folder, path, about):
@@ -134,9 +165,9 @@ def test_a_file_is_judged_as_evaluation_judges_its_clip(tmp_path, make_clip, tra
         rows = table(predict_to_csv(path, checkpoint=checkpoint, window_s=None)[0])
         assert [row["head"] for row in rows] == [own.head for own in scores] == list(CLASSES)
         for row, own in zip(rows, scores, strict=True):
-            assert row["label"] == CLASSES[own.head][int(own.probs[0].argmax())]
+            assert row["predicted"] == CLASSES[own.head][int(own.probs[0].argmax())]
             assert float(row["prob"]) == pytest.approx(float(own.probs[0].max()), abs=1e-4)
-        said.append([row["top3"] for row in rows])
+        said.append([row["top5"] for row in rows])
     assert said[0] != said[1]
 
 
@@ -161,7 +192,7 @@ def test_a_folder_with_bad_files(tmp_path, checkpoint, make_clip):
     (folder / "notes.txt").write_text("not looked at")
     text, num_bad = predict_to_csv(folder, checkpoint=checkpoint, window_s=None)
     rows = table(text)
-    assert [(row["video"], row["status"] == "ok") for row in rows] == [
+    assert [(row["path"], row["status"] == "ok") for row in rows] == [
         (str(folder / "a.mp4"), False),
         (str(good), True),
         (str(good), True),
@@ -187,7 +218,7 @@ def test_an_image_is_one_row_a_head_without_times(tmp_path, of_images):
     path = draw(tmp_path / "a.png")
     text, num_bad = predict_to_csv(path, checkpoint=of_images, window_s=None)
     rows = table(text)
-    assert num_bad == 0 and [(row["video"], row["head"], row["status"]) for row in rows] == [
+    assert num_bad == 0 and [(row["path"], row["head"], row["status"]) for row in rows] == [
         (str(path), "action", "ok"),
         (str(path), "who", "ok"),
     ]
@@ -199,7 +230,7 @@ def test_an_image_is_one_row_a_head_without_times(tmp_path, of_images):
     batch = {"rgb": plain_view(frames, input_px=16, crop_frac=1.0), "present": {"rgb": torch.ones(1, dtype=torch.bool)}}
     with torch.inference_mode():
         probs = model(batch)["action"].softmax(dim=1)[0]
-    assert rows[0]["label"] == CLASSES["action"][int(probs.argmax())]
+    assert rows[0]["predicted"] == CLASSES["action"][int(probs.argmax())]
     assert float(rows[0]["prob"]) == pytest.approx(float(probs.max()), abs=1e-4)
 
 
@@ -212,7 +243,7 @@ def test_which_way_an_image_is_stored_does_not_matter(tmp_path, of_images):
     first, second = (
         table(predict_to_csv(path, checkpoint=of_images, window_s=None)[0]) for path in (upright, tmp_path / "b.png")
     )
-    assert [row["top3"] for row in first] == [row["top3"] for row in second]
+    assert [row["top5"] for row in first] == [row["top5"] for row in second]
 
 
 def test_a_folder_of_images_with_bad_ones(tmp_path, of_images, make_clip, monkeypatch):
@@ -223,7 +254,7 @@ def test_a_folder_of_images_with_bad_ones(tmp_path, of_images, make_clip, monkey
     make_clip(folder / "film.mp4", 3)
     (folder / "notes.txt").touch()
     found = predict_to_csv(folder, checkpoint=of_images, window_s=None)
-    rows = [(Path(row["video"]).name, row["status"]) for row in table(found[0])]
+    rows = [(Path(row["path"]).name, row["status"]) for row in table(found[0])]
     assert [name for name, _ in rows] == ["a.jpg", "c.tif", "c.tif", "d.png", "b é.JPG", "b é.JPG"]
     assert rows[0][1].startswith("truncated: ")
     assert rows[3][1] == "no_image: a video (mp4), and this model was trained on images"

@@ -62,11 +62,11 @@ def test_a_folder_becomes_a_pickle_that_data_skeletons_takes(tmp_path, make_clip
 def test_a_sound_beside_a_video_is_no_fault(tmp_path, make_clip):
     make_clip(tmp_path / "one.mp4", 3, num_frames=5)
     (tmp_path / "one.wav").write_bytes(b"the sound of it")
-    found, wrong = skeletons.skeletons_of(tmp_path, weights=tmp_path / "w.onnx", max_persons=1)
+    found, wrong = skeletons.skeletons_to_pickle(tmp_path, weights=tmp_path / "w.onnx", max_persons=1)
     assert [a["frame_dir"] for a in pickle.loads(found)["annotations"]] == ["one"] and not wrong
 
 
 def test_nobody_anywhere_is_told_file_by_file(tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     with pytest.raises(UserError, match=r"no skeleton was found\n.*bad\.mp4: unreadable"):
-        skeletons.skeletons_of(tmp_path / "bad.mp4", weights=tmp_path / "w.onnx", max_persons=1)
+        skeletons.skeletons_to_pickle(tmp_path / "bad.mp4", weights=tmp_path / "w.onnx", max_persons=1)

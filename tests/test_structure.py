@@ -49,7 +49,7 @@ BESIDE = {
     "data": {"media"},  # a manifest row holds what the header says
 }
 AT_THE_DOOR = {"pipeline", "cli", "recipes", "sweep"}
-ANYONE = {"errors", "console", "outputs"}
+ANYONE = {"errors", "console", "outputs", "cells"}
 
 
 def package_of(module):

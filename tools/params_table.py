@@ -7,7 +7,7 @@ again, by dvc.yaml.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -69,6 +69,13 @@ def settings() -> list[Setting]:
         Setting(key, () if _listed(kinds) == _choice_above(key, choices) else kinds, values, words)
         for (key, values, words), kinds in found.items()
     ]
+
+
+def rows() -> dict[str, Setting]:
+    """Return the settings by names of their own: the key and, where several have it, the first kind of each."""
+    found = settings()
+    count = Counter(setting.key for setting in found)
+    return {f"{own.key} ({own.kinds[0]})" if count[own.key] > 1 else own.key: own for own in found}
 
 
 def _choice_above(key: str, choices: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from actrec.compare.experiment import Experiment, flat
 from actrec.errors import UserError, did_you_mean
 
 WORKSPACE = "workspace"
-_PARAMS, _METRICS, _LOCK = "params.yaml", "results/metrics.json", "dvc.lock"
+PARAMS, METRICS, LOCK = "params.yaml", "results/metrics.json", "dvc.lock"
 # refs/exps/<baseline commit, its first two digits a folder>/<name>; what is below refs/exps/exec is DVC's own.
 _EXPERIMENT = re.compile(r"refs/exps/([0-9a-f]{2})/([0-9a-f]{38,62})/(.+)")
 _GIT_TIMEOUT_S = 60
@@ -93,31 +93,31 @@ def _unknown(name: str, refs: Sequence[Ref]) -> str:
 
 
 def _of_workspace() -> Experiment:
-    files = [Path(name) for name in (_PARAMS, _METRICS, _LOCK)]
+    files = [Path(name) for name in (PARAMS, METRICS, LOCK)]
     return _experiment(WORKSPACE, *(file.read_text(encoding="utf-8") if file.is_file() else None for file in files))
 
 
 def _of_experiment(ref: Ref) -> Experiment:
     # DVC has run it with its settings; to read the dvc.lock of each would take longer than all the rest.
-    return _experiment(ref.name, *(_git("show", f"{ref.ref}:./{path}") for path in (_PARAMS, _METRICS)), lock=None)
+    return _experiment(ref.name, *(_git("show", f"{ref.ref}:./{path}") for path in (PARAMS, METRICS)), lock=None)
 
 
 def _of_revision(revision: str, name: str) -> Experiment:
-    return _experiment(name, *(_git("show", f"{revision}:./{path}") for path in (_PARAMS, _METRICS, _LOCK)))
+    return _experiment(name, *(_git("show", f"{revision}:./{path}") for path in (PARAMS, METRICS, LOCK)))
 
 
 def _experiment(name: str, params: str | None, metrics: str | None, lock: str | None) -> Experiment:
-    settings = _yaml(params, _PARAMS, name)
+    settings = _yaml(params, PARAMS, name)
     if not metrics:
-        return Experiment(name, flat(settings), note=f"no {_METRICS}")
-    if not _was_run(settings, _yaml(lock, _LOCK, name)):
-        return Experiment(name, flat(settings), note=f"{_PARAMS} not run: dvc repro")
+        return Experiment(name, flat(settings), note=f"no {METRICS}")
+    if not _was_run(settings, _yaml(lock, LOCK, name)):
+        return Experiment(name, flat(settings), note=f"{PARAMS} not run: dvc repro")
     return Experiment(name, flat(settings), _json(metrics, name))
 
 
 def _was_run(settings: Mapping[str, Any], lock: Mapping[str, Any]) -> bool:
     """Tell whether every stage in dvc.lock was run with these settings; true if DVC has recorded none."""
-    recorded = [stage.get("params", {}).get(_PARAMS, {}) for stage in lock.get("stages", {}).values()]
+    recorded = [stage.get("params", {}).get(PARAMS, {}) for stage in lock.get("stages", {}).values()]
     return all(_at(settings, name) == value for own in recorded for name, value in own.items())
 
 
@@ -142,7 +142,7 @@ def _json(text: str | None, name: str) -> dict[str, Any]:
     try:
         found = json.loads(text) if text else {}
     except ValueError as error:
-        raise UserError(f"{name}: its {_METRICS} is not valid JSON: {error}") from None
+        raise UserError(f"{name}: its {METRICS} is not valid JSON: {error}") from None
     return found if isinstance(found, dict) else {}
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from actrec.cells import csv_text
 from actrec.compare.experiment import COSTS, SPLITS, Experiment, Measured, Point, differing
-from actrec.report.cells import csv_text, text_cell
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -111,11 +111,11 @@ def experiments_csv(experiments: Sequence[Experiment]) -> str:
     names = list(dict.fromkeys(name for own in numbers for name in own))
     rows = [
         (
-            text_cell(point.name),
-            *(text_cell(_plain(point.params[name])) if name in point.params else "" for name in settings),
-            *(repr(own[name]) if name in own else "" for name in names),
+            point.name,
+            *(_plain(point.params[name]) if name in point.params else "" for name in settings),
+            *(own.get(name) for name in names),
             *("" if (cost := point.cost(name)) is None else f"{cost:.6g}" for name in COSTS),
-            text_cell(point.note),
+            point.note,
         )
         for point, own in zip(shown, numbers, strict=True)
     ]

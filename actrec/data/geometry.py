@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from actrec.data.people import Box
+from actrec.media.facts import Box
 
 NUM_FEATURES = 8
 _CROWD_LEVELS = (0, 5, 10)

@@ -1,13 +1,12 @@
 """The manifest: a row a clip, the one table from which every later stage works."""
 
-import csv
-import io
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from actrec.cells import csv_text, read_csv
 from actrec.data.people import People
 from actrec.errors import UserError
 from actrec.media.facts import MediaFacts
@@ -147,17 +146,17 @@ _FACT_TYPES: dict[str, Any] = {f.name: f.type for f in fields(MediaFacts)}
 
 def dump(manifest: Manifest) -> str:
     """Return the manifest as CSV text; the same clips give the same bytes."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     prefixes = [LABELS_PREFIX if head in manifest.multi_label else LABEL_PREFIX for head in manifest.heads]
     names = [prefix + head for prefix, head in zip(prefixes, manifest.heads, strict=True)]
-    writer.writerow([*_CLIP_COLUMNS, "people", *names, *_FACT_TYPES])
-    for clip in manifest.clips:
-        own = ["" if (value := getattr(clip, name)) is None else value for name in _CLIP_COLUMNS]
-        labels = [clip.labels.get(head, "") for head in manifest.heads]
-        people = clip.people.dump() if clip.people else ""
-        writer.writerow([*own, people, *labels, *(getattr(clip.facts, name) for name in _FACT_TYPES)])
-    return out.getvalue()
+    header = (*_CLIP_COLUMNS, "people", *names, *_FACT_TYPES)
+    return csv_text(header, (_cells(clip, manifest.heads) for clip in manifest.clips))
+
+
+def _cells(clip: Clip, heads: Iterable[str]) -> list[Any]:
+    labels = [clip.labels.get(head, "") for head in heads]
+    people = clip.people.dump() if clip.people else ""
+    facts = [getattr(clip.facts, name) for name in _FACT_TYPES]
+    return [*(getattr(clip, name) for name in _CLIP_COLUMNS), people, *labels, *facts]
 
 
 def load_manifest(path: Path | str) -> Manifest:
@@ -169,7 +168,7 @@ def load_manifest(path: Path | str) -> Manifest:
     path = Path(path)
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))
+            rows = read_csv(file)
     except FileNotFoundError:
         raise UserError(f"{path}: no manifest yet. Make it: dvc repro ingest") from None
     header, *body = rows or [[]]

@@ -5,7 +5,8 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
-Box = tuple[float, float, float, float]
+from actrec.media.facts import Box
+
 UNSEEN: Box = (math.nan, math.nan, math.nan, math.nan)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from actrec.data.people import UNSEEN, Box, People, is_unseen
+from actrec.data.people import UNSEEN, People, is_unseen
 from actrec.data.problems import Kind, Problems
 from actrec.data.rows import Row
+from actrec.media.facts import Box
 
 BAD_BOX = Kind("a box that is not four numbers", "Write each like 12.5; leave all four empty for somebody unseen.")
 BAD_COUNT = Kind("a number of persons that is none", "Write a whole number, at least that of the boxes.")

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from actrec.data.manifest import Clip
-from actrec.data.people import Box
 from actrec.data.rows import id_of_part
+from actrec.media.facts import Box
 
 
 @dataclass(frozen=True, slots=True)

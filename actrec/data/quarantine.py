@@ -1,11 +1,10 @@
 """The list of what could not be used, and why."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from actrec.cells import csv_text, read_csv
 from actrec.data.manifest import Manifest
 from actrec.errors import UserError
 
@@ -34,11 +33,7 @@ class Quarantined:
 
 def dump(items: Iterable[Quarantined]) -> str:
     """Return the list as CSV text, sorted; the header alone if nothing was set aside."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([f.name for f in fields(Quarantined)])
-    writer.writerows(astuple(item) for item in sorted(items))
-    return out.getvalue()
+    return csv_text([f.name for f in fields(Quarantined)], (astuple(item) for item in sorted(items)))
 
 
 def load(path: Path | str) -> list[Quarantined]:
@@ -49,9 +44,10 @@ def load(path: Path | str) -> list[Quarantined]:
     """
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
-            return [Quarantined(**{**row, "attempts": int(row["attempts"])}) for row in csv.DictReader(file)]
+            _, *rows = read_csv(file)
     except FileNotFoundError:
         raise UserError(f"{path}: not there; a stage before has not run. Run: dvc repro") from None
+    return [Quarantined(*texts, attempts=int(attempts)) for *texts, attempts in rows]
 
 
 def _place(item: Quarantined) -> str:

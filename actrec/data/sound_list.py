@@ -1,12 +1,11 @@
 """The list of all clips that says which have sound for the model, and why the others have none."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from actrec.cells import csv_text
 from actrec.data.manifest import Manifest
 from actrec.data.quarantine import Quarantined
 from actrec.errors import UserError
@@ -39,11 +38,7 @@ def statuses(manifest: Manifest, absent: Mapping[str, str], bad: Iterable[Quaran
 
 def dump(items: Iterable[SoundStatus]) -> str:
     """Return the list as CSV text, sorted; of none the header alone."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([f.name for f in fields(SoundStatus)])
-    writer.writerows(astuple(item) for item in sorted(items))
-    return out.getvalue()
+    return csv_text([f.name for f in fields(SoundStatus)], (astuple(item) for item in sorted(items)))
 
 
 def tally(items: Sequence[SoundStatus]) -> str:

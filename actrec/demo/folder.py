@@ -1,6 +1,5 @@
 """The folder of the demo, made anew by every run. Imports nothing heavy: it is all that a run without demo needs."""
 
-import csv
 import errno
 import json
 import shutil
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from actrec.cells import csv_text
 from actrec.store.files import disk_full
 
 
@@ -35,8 +35,7 @@ def rebuilt(folder: Path) -> Iterator[Path]:
 
 def write_csv(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str | int, ...]]) -> None:
     """Write a table: the header, then the rows."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    path.write_text(csv_text(header, rows), encoding="utf-8", newline="")
 
 
 def write_index(folder: Path, content: dict[str, Any]) -> None:

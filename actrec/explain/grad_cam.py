@@ -12,11 +12,12 @@ from actrec.explain.class_heat import class_heat, picture_backbone
 from actrec.explain.mistakes import first_clips
 from actrec.explain.rollout import on_frames
 from actrec.metrics.classification import Scores, predicted_classes
+from actrec.metrics.mistakes import worst_mistakes
 from actrec.metrics.summary import AnyScores
 from actrec.models.backbone import Backbone
 from actrec.models.recogniser import Recogniser
 from actrec.outputs import file_name, modality_of
-from actrec.report.cams import Heated, mistake_grid, said_grid, worst_mistakes
+from actrec.report.cams import Heated, mistake_grid, said_grid
 from actrec.report.strips import shown_frames
 from actrec.training.checkpoint import Checkpoint
 from actrec.training.data import Inputs

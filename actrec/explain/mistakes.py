@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from actrec.data.manifest import Clip
 from actrec.media.clip import ClipFolder, frame_indices
 from actrec.metrics.classification import Scores
+from actrec.metrics.mistakes import surest_mistakes
 from actrec.metrics.summary import AnyScores
 from actrec.outputs import file_name, label_head
 from actrec.pose.box import in_square
 from actrec.pose.folder import PoseFolder
 from actrec.pose.skeleton import Skeleton
-from actrec.report.skeletons import Strip, mistake_titles, skeleton_grid, surest_mistakes
+from actrec.report.skeletons import Strip, mistake_titles, skeleton_grid
 from actrec.report.strips import shown_frames
 from actrec.training.modalities import Folders
 

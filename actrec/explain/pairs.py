@@ -14,12 +14,12 @@ import numpy as np
 
 from actrec.console import say
 from actrec.data.manifest import Clip
-from actrec.data.people import Box, People
+from actrec.data.people import People
 from actrec.errors import UserError
 from actrec.explain.mistakes import first_clips, surest_of
 from actrec.media.clip import HEAVY_IMPORTS
 from actrec.media.crops import shown_at
-from actrec.media.facts import MediaFacts
+from actrec.media.facts import Box, MediaFacts
 from actrec.media.unchanged import check_unchanged
 from actrec.metrics.summary import AnyScores
 from actrec.outputs import file_name

@@ -13,16 +13,12 @@ import numpy as np
 from actrec.errors import BadItem
 from actrec.media.clip import ClipSpec, encode, to_square
 from actrec.media.decode import open_frames
-from actrec.media.facts import MediaFacts
+from actrec.media.facts import Box, MediaFacts
 from actrec.media.sampling import frame_at
 from actrec.media.unchanged import check_unchanged
 
 if TYPE_CHECKING:
     import torch
-
-
-# (x, y, width, height) in pixels of the upright picture.
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from typing import Literal
 
 # Containers of still pictures.
 STILLS = frozenset({"jpeg", "png", "webp", "bmp", "tiff", "heif"})
+# (x, y, width, height) in pixels of the upright picture; x and y are the upper left corner.
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """How well a head tells several classes of a clip, each on its own."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,9 +33,9 @@ class MultiScores(ClipScores):
             raise ValueError(f"{self.where}: the probabilities of clip {worst} are not numbers in [0, 1]")
 
 
-def said_classes(scores: MultiScores) -> npt.NDArray[np.bool_]:
-    """Return (n, c) which classes the head gives each clip."""
-    return scores.probs >= THRESHOLD
+def said_classes(probs: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
+    """Return (…, c) which classes a head gives a clip of these probabilities (…, c)."""
+    return probs >= THRESHOLD
 
 
 def class_precisions(scores: MultiScores) -> npt.NDArray[np.float64]:
@@ -44,7 +45,7 @@ def class_precisions(scores: MultiScores) -> npt.NDArray[np.float64]:
 
 def class_f1(scores: MultiScores) -> npt.NDArray[np.float64]:
     """Return (c,) the F1 of each class; NaN where it is neither true nor said."""
-    said, true = said_classes(scores), scores.labels.astype(bool)
+    said, true = said_classes(scores.probs), scores.labels.astype(bool)
     return ratio(2 * (said & true).sum(axis=0), said.sum(axis=0) + true.sum(axis=0))
 
 

@@ -34,7 +34,10 @@ class RelationNeck(Section):
     """Two people's looks (rgb), how they stand (geometry), or both, to one vector."""
 
     kind: Literal["relation"]
-    visual_dim: Positive = Field(description="Numbers that the token of each person is brought to first.")
+    visual_dim: Positive = Field(
+        description="Numbers that the token of each person is brought to first. As published, training sets a fifth of "
+        "them to 0 at random, whatever dropout is."
+    )
     hidden: Annotated[
         list[Positive],
         Field(

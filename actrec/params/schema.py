@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from actrec.outputs import label_head
+from actrec.outputs import label_head, output_and_metric
 from actrec.params.data import CsvReader, Data, Demo
 from actrec.params.media import Features, Frames, Mels
 from actrec.params.model import Model
@@ -68,7 +68,7 @@ class Params(Section):
         return self
 
     def _check_labels(self) -> None:
-        output, _, metric = self.train.select_on.rpartition(".")
+        output, metric = output_and_metric(self.train.select_on)
         if output not in self.model.outputs:
             raise ValueError(
                 f"train.select_on names the head '{output}'; the model has {', '.join(self.model.outputs)}"

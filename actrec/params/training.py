@@ -236,7 +236,7 @@ class Train(Section):
         return self
 
 
-class PlainViews(Section):
+class Views(Section):
     """What is shown of a clip: all these views, whose probabilities are averaged. Of cached features there is one."""
 
     clips: Positive = Field(
@@ -296,7 +296,7 @@ class Evaluate(Section):
         list[Literal["train", "val", "test"]],
         Field(min_length=1, description="Which splits are scored; what is drawn and handed in is of the last of them."),
     ]
-    views: PlainViews
+    views: Views
     batch_size: Positive = Field(description="Clips that the model is shown at a time: as many as memory holds.")
     bootstrap_samples: Count = Field(
         description="Draws of clips for the 95 % intervals of scores, keys in _low and _high; 0: there are none."

@@ -19,8 +19,8 @@ _GROWTH = 1.25
 _MIN_EXTENT_PX = 10
 _PX_PER_METRE = 256
 
-Box = tuple[float, float, float, float]
-Crop = tuple[int, int, int, int]
+Corners = tuple[float, float, float, float]  # x0, y0, x1, y1
+Crop = tuple[int, int, int, int]  # top, left, height, width
 
 
 def compact_box(keypoint: np.ndarray, score: np.ndarray, img_shape: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -53,7 +53,7 @@ def _square(center: np.ndarray, side: float) -> tuple[int, int, int, int]:
     return x0, y0, x0 + side_px, y0 + side_px
 
 
-def to_box(keypoint: np.ndarray, box: Box, size_px: int) -> NDArray[np.float32]:
+def to_box(keypoint: np.ndarray, box: Corners, size_px: int) -> NDArray[np.float32]:
     """Return keypoint (…, 2) in pixels of the box resized to (size_px, size_px), float32.
 
     It is what torch's interpolate does to an image with align_corners=False: edges come to lie on edges.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from actrec.errors import UserError
-from actrec.pose.box import Box, compact_box
+from actrec.pose.box import Corners, compact_box
 from actrec.pose.pyskl_file import load_pickle
 from actrec.pose.skeleton import Skeleton
 
@@ -48,7 +48,7 @@ class PoseFolder:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"])
 
-    def region(self, clip_id: str) -> tuple[Box, tuple[int, int]] | None:
+    def region(self, clip_id: str) -> tuple[Corners, tuple[int, int]] | None:
         """Return the square around all persons of a clip, and the (height, width) of the picture whose pixels it is in.
 
         None if the clip has no skeleton.

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from actrec.metrics.classification import Scores, class_recalls, confusion_matrix, predicted_classes
+from actrec.metrics.classification import Scores, predicted_classes
 from actrec.metrics.summary import AnyScores
 from actrec.report import canvas
 from actrec.report.attention import laid_over
-from actrec.report.skeletons import surest_mistakes
 from actrec.report.strips import FRAME_IN, NAME_CHARS, Draw, strips
 
 if TYPE_CHECKING:
@@ -43,21 +42,6 @@ class Heated:
     def coloured(self, number: int) -> list[Picture]:
         """Return the frames coloured by the heat of one of the classes."""
         return [laid_over(frame, heat) for frame, heat in zip(self.frames, self.heat[number], strict=True)]
-
-
-def worst_mistakes(scores: Scores, *, classes: int, per_class: int) -> list[int]:
-    """Return the rows of mistakes of the classes with the lowest recall, the lowest first; of each the surest ones.
-
-    Args:
-        scores: Of one head and split.
-        classes: At most so many classes; those without a mistake are none.
-        per_class: At most so many mistakes of each.
-    """
-    recalls = class_recalls(confusion_matrix(scores))
-    wrong = np.flatnonzero(recalls < 1)  # NaN, of a class without a clip, is not less
-    worst = wrong[np.argsort(recalls[wrong], kind="stable")][:classes]
-    surest = np.array(surest_mistakes(scores, len(scores.labels)), dtype=np.int64)
-    return [int(row) for number in worst for row in surest[scores.labels[surest] == number][:per_class]]
 
 
 def said_grid(clips: Sequence[Heated], scores: AnyScores, rows: Sequence[int], *, subtitle: str) -> bytes:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actrec.errors import UserError
+from actrec.outputs import output_and_metric
 from actrec.report import canvas
 from actrec.report.canvas import BLUE, FAINT, GREY, INK, LINES, ORANGE
 
@@ -78,7 +79,7 @@ def training_curves(history: History, *, select_on: str) -> bytes:
         history: At least one epoch, or C.
         select_on: `<head>.<metric>`, the number that chose the best epoch.
     """
-    head, _, metric = select_on.rpartition(".")
+    head, metric = output_and_metric(select_on)
     if "c" in history.numbers:
         return _over_c(history, head, metric)
     with canvas.style():

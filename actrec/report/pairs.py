@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from actrec.data.people import Box
+from actrec.media.facts import Box
 from actrec.report import canvas
 
 if TYPE_CHECKING:

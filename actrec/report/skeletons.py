@@ -37,14 +37,6 @@ class Strip:
     pictures: npt.NDArray[np.uint8] | None = None
 
 
-def surest_mistakes(scores: Scores, limit: int) -> list[int]:
-    """Return the rows of at most `limit` clips that are taken for another class, the surest ones first."""
-    said = predicted_classes(scores)
-    wrong = np.flatnonzero(said != scores.labels)
-    order = np.argsort(-scores.probs[wrong, said[wrong]], kind="stable")
-    return wrong[order][:limit].tolist()
-
-
 def mistake_titles(scores: Scores, rows: Sequence[int]) -> list[str]:
     """Return two lines a clip: its true class, what it is taken for, and how surely; and its id. All can be drawn."""
     names = canvas.short_names(scores.class_names, max_chars=NAME_CHARS)

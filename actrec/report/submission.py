@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
+from actrec.cells import csv_text
 from actrec.errors import UserError
 from actrec.metrics.classification import TOP_K, ClipScores, top_classes
 from actrec.metrics.summary import AnyScores
-from actrec.report.cells import csv_text, text_cell
 
 _HEADER = (
     "vid",
@@ -49,7 +49,7 @@ def submission_csv(all_scores: Iterable[AnyScores], *, split: str, outputs: tupl
             "evaluate.submission: null"
         )
     rows = zip(files, _best(fine), _best(coarse), strict=True)
-    return csv_text(_HEADER, ((text_cell(name), *actions, *bodies) for name, actions, bodies in rows))
+    return csv_text(_HEADER, ((name, *actions, *bodies) for name, actions, bodies in rows))
 
 
 def _best(scores: ClipScores) -> list[Sequence[int | str]]:

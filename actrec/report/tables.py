@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from actrec.cells import csv_text, listed, ranking
 from actrec.console import say
 from actrec.metrics import classification, multi_label
 from actrec.metrics.classification import (
@@ -22,7 +24,6 @@ from actrec.metrics.classification import (
 )
 from actrec.metrics.multi_label import MultiScores, chance_map, class_f1, said_classes
 from actrec.metrics.summary import AnyScores
-from actrec.report.cells import csv_text, text_cell
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -80,11 +81,10 @@ def _prediction_rows(scores: AnyScores) -> Iterator[Sequence[str | int]]:
     best = top_classes(scores, TOP_K).tolist()
     clips = zip(scores.clip_ids, scores.paths or blank, scores.groups or blank, strict=True)
     for clip, answer, top, probs in zip(clips, _answers(scores), best, scores.probs, strict=True):
-        clip_id, path, group = map(text_cell, clip)
+        clip_id, path, group = clip
         true, predicted, true_prob, rank = answer
-        listed = "|".join(f"{_escape(names[k])}:{probs[k]:.4f}" for k in top)
-        said = (text_cell(true), text_cell(predicted), _number(probs[top[0]]), true_prob, rank)
-        yield (clip_id, path, scores.split, group, scores.head, *said, text_cell(listed))
+        said = (true, predicted, _number(probs[top[0]]), true_prob, rank)
+        yield (clip_id, path, scores.split, group, scores.head, *said, ranking((names[k], probs[k]) for k in top))
 
 
 def _answers(scores: AnyScores) -> Iterator[tuple[str, str, str, str | int]]:
@@ -97,16 +97,8 @@ def _answers(scores: AnyScores) -> Iterator[tuple[str, str, str, str | int]]:
             for label, guess, prob, rank in zip(scores.labels.tolist(), said, own, ranks, strict=True):
                 yield names[label], names[guess], _number(prob), rank
         case MultiScores():
-            for labels, guesses in zip(scores.labels, said_classes(scores), strict=True):
-                yield _joined(names, labels), _joined(names, guesses), "", ""
-
-
-def _joined(names: Sequence[str], chosen: npt.NDArray[np.generic]) -> str:
-    return "|".join(_escape(name) for name, is_chosen in zip(names, chosen, strict=True) if is_chosen)
-
-
-def _escape(name: str) -> str:
-    return name.replace("\\", "\\\\").replace("|", "\\|")
+            for labels, guesses in zip(scores.labels, said_classes(scores.probs), strict=True):
+                yield listed(compress(names, labels)), listed(compress(names, guesses)), "", ""
 
 
 def _number(value: float) -> str:
@@ -134,20 +126,20 @@ def _class_rows(scores: AnyScores) -> Iterator[Sequence[str | int]]:
             wrong = _mistakes(confusion)
             rivals = [scores.class_names[int(row.argmax())] if row.any() else "" for row in wrong]
         case MultiScores():
-            said, true = said_classes(scores), scores.labels.astype(bool)
+            said, true = said_classes(scores.probs), scores.labels.astype(bool)
             hits, actual, taken = (said & true).sum(axis=0), true.sum(axis=0), said.sum(axis=0)
             f1, ap = class_f1(scores), multi_label.class_precisions(scores)
             rivals = [""] * len(scores.class_names)
     columns = zip(scores.class_names, actual, ratio(hits, taken), ratio(hits, actual), f1, rivals, ap, strict=True)
     for k, (name, total, precision, recall, own_f1, rival, own_ap) in enumerate(columns):
         numbers = (_number(precision), _number(recall), _number(own_f1))
-        yield (scores.split, scores.head, k, text_cell(name), int(total), *numbers, text_cell(rival), _number(own_ap))
+        yield (scores.split, scores.head, k, name, int(total), *numbers, rival, _number(own_ap))
 
 
 def confusion_csv(all_scores: Iterable[Scores]) -> str:
     """Return a row a clip, split, head, actual and predicted: what DVC's confusion template counts."""
     rows = (
-        (scores.split, scores.head, text_cell(scores.class_names[a]), text_cell(scores.class_names[p]))
+        (scores.split, scores.head, scores.class_names[a], scores.class_names[p])
         for scores in all_scores
         for a, p in zip(scores.labels, predicted_classes(scores), strict=True)
     )
@@ -160,8 +152,8 @@ def confused_pairs_csv(all_scores: Iterable[Scores], *, limit: int = _MAX_PAIRS)
         (
             scores.split,
             scores.head,
-            text_cell(scores.class_names[pair.actual]),
-            text_cell(scores.class_names[pair.predicted]),
+            scores.class_names[pair.actual],
+            scores.class_names[pair.predicted],
             pair.num_clips,
             _number(pair.actual_frac),
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actrec.store.files import drop_abandoned, sync_file, temporary_name, write_atomic
+from actrec.store.files import cannot_write, drop_abandoned, sync_file, temporary_name, write_atomic
 
 _STALE_TEMPORARY_S = 24 * 3600
 _UNFINISHED = "unfinished"
@@ -58,13 +58,29 @@ class Store:
 
     def put(self, stage: str, key: str, content: bytes, *, sync: bool = True) -> Entry:
         """Keep `content` under `key`; `sync=False` is for callers that verify the digest (`Entry`) when they read."""
+        entry = self.write(stage, key, content)
+        self.record(entry, sync=sync)
+        return entry
+
+    def write(self, stage: str, key: str, content: bytes) -> Entry:
+        """Write `content` where `key` will have it, and return what `record`, of any process, then makes an entry."""
         path = self._path(stage, key)
         write_atomic(path, content, sync=False, mode=0o444)  # outs are hard links to it
-        if sync:  # before the record: without that there is no entry
-            sync_file(path)
-        meta = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
-        write_atomic(_record(path), json.dumps(meta), sync=False)  # a torn one counts as no entry
-        return Entry(path, meta["sha256"], meta["size_bytes"])
+        return Entry(path, hashlib.sha256(content).hexdigest(), len(content))
+
+    def record(self, entry: Entry, *, sync: bool = True) -> None:
+        """Make what has been written an entry, once the disk has it; `sync`: see `put`.
+
+        Raises:
+            UserError: if the disk is full, or refuses.
+        """
+        if sync:
+            try:
+                sync_file(entry.path)
+            except OSError as error:
+                raise cannot_write(entry.path, error) from None
+        meta = {"sha256": entry.sha256, "size_bytes": entry.size_bytes}
+        write_atomic(_record(entry.path), json.dumps(meta), sync=False)  # a torn one counts as no entry
 
     def unfinished(self, key: str) -> Path:
         """Return where a training run keeps its state until it is done."""
@@ -109,7 +125,7 @@ def _record(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def place(source: Path, destination: Path) -> None:
+def link_or_copy(source: Path, destination: Path) -> None:
     """Make `destination` the same file as `source`: a hard link, or a copy where links cannot be."""
     try:
         os.link(source, destination)

@@ -54,7 +54,7 @@ def whole_file(path: Path, *, sync: bool = True, mode: int = 0o666) -> Iterator[
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
 
 
 def temporary_name(prefix: str) -> str:
@@ -99,7 +99,8 @@ def sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _cannot_write(path: Path, error: OSError) -> UserError:
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """Return what to say where the disk is full, or does not let us write."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return disk_full(path)
     return UserError(

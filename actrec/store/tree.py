@@ -6,7 +6,9 @@ there before, on the store, on the number of workers, or on who was killed when.
 
 import json
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 
 from actrec.console import progress
 from actrec.errors import UserError
-from actrec.store.cas import Entry, Store, item_key, place
+from actrec.store.cas import Entry, Store, item_key, link_or_copy
 from actrec.store.files import write_atomic
 from actrec.store.workers import Outcome, run_each
 
@@ -22,6 +24,8 @@ INDEX = "index.json"
 # Above this a file a clip costs DVC more than the clips do (50,000 files: first repro 159 s, in 40 shards 9 s).
 MAX_SINGLE_FILES = 5000
 _CLIPS_A_SHARD = 256
+# For each worker, of what it has made.
+_MAX_UNSYNCED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +104,8 @@ def build(
     jobs = sorted(jobs, key=lambda job: job.clip_id)
     found = {job.key: store.find(maker.stage, job.key) for job in jobs}
     missing = {job.key: job for job in jobs if found[job.key] is None}
-    outcomes = _compute([_Task(store.root, maker, job) for job in missing.values()], maker, workers)
-    found |= {key: store.find(maker.stage, key) for key in missing}
+    outcomes = _compute([_Task(store.root, maker, job) for job in missing.values()], maker, store, workers)
+    found |= {outcome.item.job.key: outcome.result for outcome in outcomes}
     entries = {job.clip_id: entry for job in jobs if (entry := found[job.key]) and entry.size_bytes}
     keys_failed = {outcome.item.job.key: outcome for outcome in outcomes if outcome.reason}
     # Several clips may share a key (the same bytes under two names): each is reported.
@@ -165,15 +169,29 @@ class _Task:
     job: Job
 
 
-def _run(task: _Task) -> None:
-    Store(task.store_root).put(task.maker.stage, task.job.key, task.maker.make(task.job.argument))
+def _run(task: _Task) -> Entry:
+    return Store(task.store_root).write(task.maker.stage, task.job.key, task.maker.make(task.job.argument))
 
 
-def _compute(tasks: Sequence[_Task], maker: Maker, workers: int) -> list[Outcome]:
+def _compute(tasks: Sequence[_Task], maker: Maker, store: Store, workers: int) -> list[Outcome[_Task, Entry]]:
+    """Make and keep what is missing. Workers go on to the next item while threads here wait for the disk to have one.
+
+    To wait takes as long as a tenth of decoding a clip, and no processor.
+    """
     if not tasks:
         return []
     outcomes = run_each(_run, tasks, timeout_s=maker.timeout_s, workers=min(workers, len(tasks)), preload=maker.preload)
-    return list(progress(outcomes, len(tasks), maker.stage))
+    done, unsynced = [], deque[Future[None]]()
+    with ThreadPoolExecutor(workers) as threads:
+        for outcome in progress(outcomes, len(tasks), maker.stage):
+            done.append(outcome)
+            if outcome.result:
+                unsynced.append(threads.submit(store.record, outcome.result))
+            if len(unsynced) > _MAX_UNSYNCED * workers:  # a kill loses no more than these
+                unsynced.popleft().result()
+        for future in unsynced:
+            future.result()
+    return done
 
 
 def _of_clip(outcome: Outcome, job: Job) -> Outcome:
@@ -184,7 +202,7 @@ def _place_singly(folder: Path, entries: dict[str, Entry], suffix: str) -> dict[
     files = {clip_id: clip_id + suffix for clip_id in entries}
     for clip_id, name in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        place(entries[clip_id].path, folder / name)
+        link_or_copy(entries[clip_id].path, folder / name)
     return files
 
 
@@ -208,7 +226,7 @@ def _place_shards(folder: Path, entries: dict[str, Entry], maker: Maker, store: 
     for name, key in keys.items():
         entry = store.find(stage, key)
         assert entry is not None, "packed a moment ago"
-        place(entry.path, folder / (name + maker.suffix))
+        link_or_copy(entry.path, folder / (name + maker.suffix))
     return {member: name + maker.suffix for name, members in shards.items() for member in members}
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from actrec.errors import UserError
+from actrec.outputs import output_and_metric
 from actrec.params.load import checked, plain
 from actrec.params.section import Count, Name, Positive
 
@@ -91,8 +92,7 @@ class Sweep(_Part):
     @property
     def target(self) -> tuple[str, str]:
         """The head and the metric that count."""
-        head, _, metric = self.maximise.removeprefix("val.").rpartition(".")
-        return head, metric
+        return output_and_metric(self.maximise.removeprefix("val."))
 
 
 @dataclass(frozen=True, slots=True)

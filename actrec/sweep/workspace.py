@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actrec.compare import revisions
 from actrec.console import say
 from actrec.errors import UserError
 from actrec.params.load import checked, plain
 from actrec.store.files import write_atomic
 from actrec.sweep import dvc
 
-PARAMS, LOCK, METRICS = Path("params.yaml"), Path("dvc.lock"), Path("results/metrics.json")
+PARAMS, LOCK, METRICS = Path(revisions.PARAMS), Path(revisions.LOCK), Path(revisions.METRICS)
 RECORDS = Path("results/sweeps")
 _ASIDE = RECORDS / ".aside"
 # What sweeps set params.yaml to: if it is anything else by then, its user has edited it since.

@@ -51,10 +51,12 @@ def start_text(params: Mapping[str, Any], manifest: Manifest, *, goes_on: bool, 
 
 
 def _enlarged(params: Mapping[str, Any]) -> list[str]:
-    stored, rgb = params["frames"]["size_px"], params["model"]["backbones"].get("rgb")
-    if not rgb or rgb["input_px"] <= stored:
+    rgb = params["model"]["backbones"].get("rgb")
+    shown_px = round(params["frames"]["size_px"] * rgb["crop_frac"]) if rgb else 0
+    if not rgb or rgb["input_px"] <= shown_px:
         return []
-    return [f"pictures are enlarged from {stored} to {rgb['input_px']} px: frames.size_px stores no more"]
+    part = ", of which the middle is shown" if rgb["crop_frac"] < 1 else ""
+    return [f"pictures are enlarged from {shown_px} to {rgb['input_px']} px: frames.size_px stores no more{part}"]
 
 
 def _is_fitted(model: Mapping[str, Any]) -> bool:

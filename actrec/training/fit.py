@@ -16,6 +16,7 @@ from actrec.console import progress, say
 from actrec.errors import UserError
 from actrec.metrics.summary import summarise
 from actrec.models.recogniser import Recogniser
+from actrec.outputs import output_and_metric
 from actrec.training.device import (
     compile_in_place,
     peak_memory_mb,
@@ -317,7 +318,7 @@ class Run:
         return [row["val_score"] for row in self._validated(first)]
 
     def _best(self) -> int:
-        rows, output = self._validated(), self.settings.select_on.rpartition(".")[0]
+        rows, (output, _) = self._validated(), output_and_metric(self.settings.select_on)
         losses = [row[_column(f"{output}.loss")] for row in rows]
         return rows[best_epoch(self._selected(), losses, lower_is_better=self.settings.lower_is_better)]["epoch"] - 1
 
@@ -375,8 +376,7 @@ def _weights(chosen: str | Mapping[str, float], classes: Mapping[str, Sequence[s
 
 
 def _column(metric: str) -> str:
-    output, _, name = metric.rpartition(".")
-    return f"val_{output}_{name}"
+    return "val_{}_{}".format(*output_and_metric(metric))
 
 
 def _even(history: Sequence[Row]) -> list[Row]:

@@ -1,20 +1,17 @@
 """The course of training: a row an epoch, or a C of an svm, as a file and as lines on the screen."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from actrec.cells import csv_text
 from actrec.console import say
+from actrec.outputs import output_and_metric
 
 
 def dump_history(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return history.csv: a row an epoch or C, columns as in the rows."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    header = list(rows[0])
+    return csv_text(header, ([row[name] for name in header] for row in rows))
 
 
 def epoch_printer(select_on: str, total_epochs: int) -> Callable[[Mapping[str, Any]], None]:
@@ -37,7 +34,7 @@ def epoch_printer(select_on: str, total_epochs: int) -> Callable[[Mapping[str, A
 
 def fit_printer(select_on: str) -> Callable[[Mapping[str, Any]], None]:
     """Return what prints the row of an svm: its head and C, the loss, the score that C is chosen by, the time."""
-    metric = select_on.rpartition(".")[2]
+    _, metric = output_and_metric(select_on)
 
     def show(row: Mapping[str, Any]) -> None:
         if row["val_score"] is not None:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from actrec.outputs import output_and_metric
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -41,7 +43,7 @@ class Settings:
     @property
     def lower_is_better(self) -> bool:
         """Whether the selected metric is a loss."""
-        return self.select_on.endswith(".loss")
+        return output_and_metric(self.select_on)[1] == "loss"
 
     @property
     def total_epochs(self) -> int:

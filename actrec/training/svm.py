@@ -15,6 +15,7 @@ from actrec.console import say
 from actrec.errors import UserError
 from actrec.metrics.summary import summarise
 from actrec.models.recogniser import Recogniser
+from actrec.outputs import output_and_metric
 from actrec.training.data import Inputs
 from actrec.training.device import peak_memory_mb
 from actrec.training.fit import Fitted, Row
@@ -98,7 +99,7 @@ class SvmRun:
         Raises:
             UserError: if a head has clips of fewer than two classes in train, or for none of its C a solution is found.
         """
-        selected = self._settings.select_on.rpartition(".")[0]
+        selected, _ = output_and_metric(self._settings.select_on)
         best, last = {}, {}
         for head in sorted(self._heads, key=lambda name: name == selected):
             best[head], last[head] = self._fit_head(head, log)
@@ -169,7 +170,7 @@ class SvmRun:
             "temperature": temperature,
             "lr": None,
             "train_loss": train_loss,
-            "val_score": scores.get(f"val_{data.head}_{self._settings.select_on.rpartition('.')[2]}"),
+            "val_score": scores.get(f"val_{data.head}_{output_and_metric(self._settings.select_on)[1]}"),
             **scores,
             "train_clips": len(data.labels) // data.views,
             "data_s": 0.0,

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from actrec.cells import listed, ranking
 from actrec.console import progress
 from actrec.data.sounds import sound_beside
 from actrec.errors import BadItem, UserError
@@ -18,6 +21,8 @@ from actrec.media.clip import read_clip
 from actrec.media.facts import MediaFacts
 from actrec.media.probe import probe
 from actrec.media.sound import read_log_mel
+from actrec.metrics.classification import TOP_K
+from actrec.metrics.multi_label import said_classes
 from actrec.models.recogniser import Recogniser
 from actrec.outputs import label_head
 from actrec.store.workers import run_each
@@ -28,24 +33,23 @@ from actrec.training.views import PLAIN
 
 _TIMEOUT_S = 300.0
 _WHOLE_UP_TO = 1.5
-_TOP = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """What the model says of a file, or of [start_s, end_s) of it; or `status` why it says nothing.
 
-    `video` is its path, of a sound or an image too. `label` and `prob` are the likeliest class; `top3` is `class:prob`
-    of the three likeliest.
+    What `predicted`, `prob` and `top5` are is as in results/predictions.csv: the likeliest class, of a head that finds
+    several all of 0.5 and more; the highest probability; `class:prob|…` of the likeliest.
     """
 
-    video: str
+    path: str
     start_s: float | None
     end_s: float | None
     head: str
-    label: str
+    predicted: str
     prob: float | None
-    top3: str
+    top5: str
     status: str
 
 
@@ -108,8 +112,8 @@ def predict_files(
             spans = split_windows(facts.duration_s, window_s, about.typical_s)
             windows += [_Window(path, facts, sound, about, *span) for span in spans]
     if wrong and len(wrong) == len(paths):
-        (first, *_) = sorted(wrong, key=lambda row: row.video)
-        raise UserError(f"{first.video}: {first.status}. Name another model, one of its kind: --checkpoint FILE")
+        (first, *_) = sorted(wrong, key=lambda row: row.path)
+        raise UserError(f"{first.path}: {first.status}. Name another model, one of its kind: --checkpoint FILE")
     outcomes = run_each(
         _read, sorted(windows, key=_order), timeout_s=_TIMEOUT_S, workers=workers, preload=_imports(about)
     )
@@ -188,18 +192,18 @@ def _predict(
         batch["audio"] = torch.zeros((count, *about.sound_spec.shape))
     logits = model(to_device(batch, device))
     probs = {name: model.to_probs(name, values).mean(dim=0).cpu().numpy() for name, values in logits.items()}
-    return [
-        _row(window, name, torch.from_numpy(values), about.classes[label_head(name)])
-        for name, values in model.fuse(probs).items()
-    ]
+    return [_row(window, output, values) for output, values in model.fuse(probs).items()]
 
 
-def _row(window: _Window, head: str, probs: torch.Tensor, classes: Sequence[str]) -> Prediction:
-    top = probs.topk(min(_TOP, len(classes)))
-    ranked = [(classes[int(i)], prob) for i, prob in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
-    top3 = "|".join(f"{name}:{prob:.4f}" for name, prob in ranked)
-    label, prob = ranked[0]
-    return Prediction(str(window.path), window.start_s, window.end_s, head, label, round(prob, 4), top3, "ok")
+def _row(window: _Window, output: str, probs: npt.NDArray[np.float32]) -> Prediction:
+    head = label_head(output)
+    names = window.about.classes[head]
+    best = np.argsort(-probs, kind="stable")[:TOP_K].tolist()
+    several = head in window.about.multi_label
+    predicted = listed(compress(names, said_classes(probs))) if several else names[best[0]]
+    top5 = ranking((names[k], float(probs[k])) for k in best)
+    prob = round(float(probs[best[0]]), 4)
+    return Prediction(str(window.path), window.start_s, window.end_s, output, predicted, prob, top5, "ok")
 
 
 def _of_another_kind(path: Path, facts: MediaFacts, about: Checkpoint) -> Prediction:

@@ -23,12 +23,11 @@ from ruamel.yaml import YAML
 
 from actrec.params.schema import Params
 from tools.deps import STAGES
-from tools.params_table import Setting, settings, stages_of
+from tools.params_table import Setting, rows, stages_of
 
 REPO = Path(__file__).resolve().parents[2]
-_NUM_ROWS = Counter(setting.key for setting in settings())
-# By its key and, of a key with several rows, the first of the kinds that have it: as `data.reader.media (ntu)`.
-ROWS = {f"{row.key} ({row.kinds[0]})" if _NUM_ROWS[row.key] > 1 else row.key: row for row in settings()}
+ROWS = rows()
+_NUM_ROWS = Counter(row.key for row in ROWS.values())
 # There is nothing that they could be changed to; of each a recipe that has it.
 SINGLE = {
     "model.backbones.audio.kind": "wildlife-demo",

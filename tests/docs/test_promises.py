@@ -1,11 +1,11 @@
 """docs/promises.md: each promise is in the words of README.md, and what shows it is there."""
 
-import ast
 import re
 from functools import cache
 from pathlib import Path
 
 import pytest
+from named_tests import functions_of
 
 REPO = Path(__file__).resolve().parents[2]
 PROOF = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`|measure `(\w+)`|`\.ci/run`: `([^`]+)`")
@@ -31,14 +31,6 @@ def promises() -> tuple[dict[str, str], dict[str, str]]:
 
 
 SHOWN, UNSHOWN = promises()
-
-
-@cache
-def functions_of(file: str) -> set[str]:
-    path = REPO / file
-    if not path.is_file():
-        return set()
-    return {node.name for node in ast.walk(ast.parse(text_of(file))) if isinstance(node, ast.FunctionDef)}
 
 
 @cache

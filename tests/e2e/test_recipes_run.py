@@ -1,5 +1,6 @@
 """Every recipe that ships, from clips to metrics, without DVC."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -191,10 +192,17 @@ def check_outs(recipe: str, reproduced: Checkout) -> None:
     """All that dvc.yaml declares is there, and the metrics may be."""
     assert not [out for out in declared_outs(reproduced.folder) if not (reproduced.folder / out).exists()]
     metrics = json.loads((reproduced.folder / "results/metrics.json").read_text(encoding="utf-8"))
-    asked = YAML(typ="safe", pure=True).load(reproduced.folder / "params.yaml")["evaluate"]
+    settings = YAML(typ="safe", pure=True).load(reproduced.folder / "params.yaml")
+    asked, coarse = settings["evaluate"], settings["data"]["coarse"]
+    if coarse:
+        levels = {name.rpartition("/")[2] for name in metrics[asked["splits"][-1]] if "+" in name}
+        assert levels == {f"{coarse['of']}+{coarse['head']}"}
     plots = reproduced.folder / "results/plots"
     assert ("contributions" in metrics, (plots / "contributions.png").exists()) == (asked["contributions"],) * 2
     assert (plots / "attention.png").exists() == bool(asked["attention_clips"])
+    assert any(plots.glob("grad_cam*.png")) == bool(asked["grad_cam"])
+    assert metrics.keys() & {"train", "val", "test"} == set(asked["splits"])
+    check_submission((reproduced.folder / "results/submission.csv").read_text(encoding="utf-8"), metrics, asked)
     counts = {"wildlife-demo": 24, "rgbpose-demo": 32, "images-demo": 32, "relation-demo": None}
     check_metrics(metrics, clips=counts.get(recipe, 24 if recipe.startswith("relation") else 16))
 
@@ -206,6 +214,20 @@ def declared_outs(folder: Path) -> list[str]:
     listed = [out for stage in pipeline["stages"].values() for out in [*stage["outs"], *stage.get("metrics", [])]]
     names = [out if isinstance(out, str) else next(iter(out)) for out in listed]
     return [name.replace("${data.name}", params["data"]["name"]) for name in names]
+
+
+def check_submission(table: str, metrics: dict[str, Any], asked: dict[str, Any]) -> None:
+    """A row a clip of the last split, with the classes of both heads, each once; nothing where nothing is asked for."""
+    rows, wanted = list(csv.DictReader(table.splitlines())), asked["submission"]
+    if wanted is None:
+        assert not rows
+        return
+    for column, head in (("action", wanted["fine"]), ("body", wanted["coarse"])):
+        scores = metrics[asked["splits"][-1]][f"{wanted['output']}/{head}"]
+        assert len(rows) == scores["num_clips"]
+        for row in rows:
+            said = {int(number) for place in range(1, 6) if (number := row[f"{column}_pred_{place}"])}
+            assert len(said) == min(scores["num_classes"], 5) and max(said) < scores["num_classes"]
 
 
 def check_metrics(metrics: dict[str, Any], *, clips: int | None) -> None:

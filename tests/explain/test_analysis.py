@@ -83,6 +83,19 @@ def test_grad_cam_is_of_the_last_split_and_the_first_view(monkeypatch):
     assert found == [((*given, "test", "first"), {**asked, "fabric": "the fabric"})]
 
 
+def test_attention_is_of_so_many_clips_of_the_last_split(monkeypatch):
+    def picture(*args: Any, **settings: Any) -> Any:
+        return args, settings
+
+    monkeypatch.setattr(analysis, "attention_picture", picture)
+    none = {"contributions": False, "worst_clips": 0, "grad_cam": None, "batch_size": 2, "fabric": "the fabric"}
+    where: dict[str, Any] = {"root": "data", "splits": ["val", "test"], "views": [], **none}
+    given: list[Any] = ["model", "about", "inputs", []]
+    _, pictures = analysis.analyse(*given, **where, attention_clips=3)
+    assert pictures == {"attention.png": (("model", "about", "inputs", "test"), {"clips": 3, "fabric": "the fabric"})}
+    assert analysis.analyse(*given, **where, attention_clips=0) == ({}, {})
+
+
 def test_mistakes_are_of_the_last_split(monkeypatch):
     manifest = SimpleNamespace(of_split=lambda split: [f"clips of {split}"])
     inputs: Any = SimpleNamespace(manifest=manifest, folders="the folders")

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from noise_clips import CLASSES, Stored, manifest
 from PIL import Image
 from torch import nn
 
-from actrec.data.manifest import Clip, Manifest
+from actrec.data.manifest import Manifest
 from actrec.explain.grad_cam import cam_pictures
-from actrec.media.clip import ClipFolder, ClipSpec
 from actrec.media.sound import MelFolder
 from actrec.metrics.classification import Scores
 from actrec.metrics.multi_label import MultiScores
@@ -29,7 +29,6 @@ from actrec.training.data import Inputs
 from actrec.training.device import launch
 from actrec.training.views import PLAIN, PlainViews
 
-CLASSES = ("crow", "jay", "owl")
 ASKED: dict[str, Any] = {"clips": 3, "worst_classes": 2, "clips_per_class": 2}
 
 
@@ -39,22 +38,6 @@ def one_thread():
     yield
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
-
-
-class Stored(ClipFolder):
-    """Clips of noise, each its own."""
-
-    def __init__(self, clip_ids: Sequence[str], *, frames: int, views: int = 1, size_px: int = 32) -> None:
-        self.spec = ClipSpec(
-            clip_frames=frames, clips_per_video=views, frame_stride=None, size_px=size_px, resize="crop"
-        )
-        self.digests = {clip_id: clip_id for clip_id in clip_ids}
-
-    def __getitem__(self, clip_id: str) -> torch.Tensor:
-        spec = self.spec
-        shape = (spec.clips_per_video, spec.clip_frames, spec.size_px, spec.size_px, 3)
-        rng = np.random.default_rng(list(clip_id.encode()))
-        return torch.from_numpy(rng.integers(0, 256, shape, dtype=np.uint8))
 
 
 class Sounds(MelFolder):
@@ -72,27 +55,6 @@ class Ear(Backbone):
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         return batch
-
-
-def manifest(count: int = 9, *, sample: bool = False) -> Manifest:
-    facts: Any = None  # of no matter here
-    clips = [
-        Clip(
-            f"clip{number}",
-            f"{number}.mp4",
-            "test",
-            "",
-            {"bird": CLASSES[number % 3]},
-            None,
-            None,
-            "",
-            0,
-            facts,
-            f"s{number // 3}" if sample else "",
-        )
-        for number in range(count)
-    ]
-    return Manifest(tuple(clips), ("bird",))
 
 
 def scores(count: int = 9, *, head: str = "bird", always: int = 0, ids: str = "clip") -> Scores:
@@ -255,6 +217,13 @@ def test_there_are_not_more_clips_than_there_are(rows):
     drawn(of=manifest(5), said=[scores(5)], clips=99, clips_per_class=9, worst_classes=9)
     assert rows["said"][0][1] == [0, 1, 2, 3, 4]
     assert rows["mistakes"][0][1] == [4, 1, 2]
+
+
+@pytest.mark.parametrize(("worst_classes", "clips_per_class", "wrong"), [(1, 2, [7, 4]), (2, 1, [7, 8])])
+def test_so_many_mistakes_are_drawn_of_so_many_classes(rows, worst_classes, clips_per_class, wrong):
+    """Jays are 1, 4 and 7, owls 2, 5 and 8; of both all are wrong."""
+    drawn(clips=0, worst_classes=worst_classes, clips_per_class=clips_per_class)
+    assert rows["mistakes"][0][1] == wrong
 
 
 @pytest.mark.parametrize(

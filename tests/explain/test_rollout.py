@@ -1,9 +1,16 @@
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from noise_clips import CLASSES, Stored, manifest
 
+from actrec.explain import analysis
 from actrec.explain.rollout import attention_heat, on_frames, rollout
+from actrec.models.recogniser import MeanNeck, Recogniser
 from actrec.models.videomae import VideoMae
+from actrec.training.data import Inputs
 
 TINY = {"kind": "none", "width": 24, "layers": 3, "attention_heads": 3, "patch_px": 16, "tubelet_frames": 2}
 
@@ -110,3 +117,26 @@ def test_on_frames_each_place_lies_over_its_pixels():
     assert found[0, 0].max() < found[0, 3].max()
     even = on_frames(torch.full((1, 2, 3, 3), 0.25), clip_frames=4, size_px=48)
     assert torch.allclose(even, torch.full((1, 4, 48, 48), 0.25))
+
+
+# --- of a split -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("clips", "rows"), [(2, [0, 4]), (4, [0, 1, 3, 4])])
+def test_so_many_clips_of_a_split_are_drawn_spread_over_it(monkeypatch, clips, rows):
+    drawn: list[Any] = []
+    monkeypatch.setattr(analysis, "attention_grid", lambda *given: drawn.append(given) or b"picture")
+    five = manifest(5)
+    stored = Stored([clip.clip_id for clip in five.clips], frames=4, size_px=48)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Recogniser({"rgb": make_backbone()}, MeanNeck(24), {"bird": torch.nn.Linear(24, 3)}).eval()
+    backbones = {"rgb": {"input_px": 48, "crop_frac": 1.0}}
+    about: Any = SimpleNamespace(model={"backbones": backbones}, classes={"bird": CLASSES}, seed=0)
+    fabric: Any = SimpleNamespace(device=torch.device("cpu"))
+    inputs = Inputs(five, {"rgb": stored})
+    assert analysis.attention_picture(model, about, inputs, "test", clips=clips, fabric=fabric) == b"picture"
+    ((frames, heat, titles),) = drawn
+    assert np.array_equal(frames, [stored[f"clip{row}"][0].numpy() for row in rows])
+    assert heat.shape == (clips, 4, 48, 48)
+    assert [title.partition(" · ")[0] for title in titles] == [f"true: {CLASSES[row % 3]}" for row in rows]

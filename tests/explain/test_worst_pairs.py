@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from actrec.data.manifest import Clip
-from actrec.data.people import Box, People
+from actrec.data.people import People
 from actrec.errors import BadItem
 from actrec.explain.mistakes import mistake_pictures
 from actrec.explain.pairs import ViewTask, around, pair_pictures, pair_views, read_view, view_of
+from actrec.media.facts import Box
 from actrec.media.probe import probe
 from actrec.metrics.classification import Scores
 

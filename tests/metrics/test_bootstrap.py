@@ -9,7 +9,7 @@ from actrec.metrics import bootstrap
 from actrec.metrics.bootstrap import accuracy_intervals, intervals, precision_interval
 from actrec.metrics.classification import Scores, predicted_classes
 from actrec.metrics.multi_label import MultiScores
-from actrec.metrics.summary import summarise
+from actrec.metrics.summary import AnyScores, summarise
 
 
 def scores_with(labels: np.ndarray, right: np.ndarray, c: int) -> Scores:
@@ -107,6 +107,18 @@ def test_either_kind_has_the_interval_of_its_main_metrics() -> None:
     assert list(intervals(several, samples=20, seed=0)) == ["map_macro_low", "map_macro_high"]
     assert intervals(several, samples=20, seed=0) != intervals(several, samples=20, seed=1)
     assert intervals(several, samples=0, seed=0) == {}
+
+
+@pytest.mark.parametrize(
+    "scores", [scores_with(np.arange(40) % 2, np.arange(40) % 4 < 2, 2), multi_scores(0, 30, 3)], ids=["one", "several"]
+)
+def test_of_a_single_draw_both_ends_are_its_score_and_of_many_they_are_apart(scores: AnyScores) -> None:
+    def widths(samples: int) -> list[float]:
+        ends = list(intervals(scores, samples=samples, seed=0).values())
+        return [high - low for low, high in zip(ends[::2], ends[1::2], strict=True)]
+
+    assert set(widths(1)) == {0.0}
+    assert min(widths(200)) > 0
 
 
 def test_scipy_draws_the_same_interval_of_mean_average_precision() -> None:

@@ -30,7 +30,7 @@ def test_every_metric_by_hand() -> None:
     values = summarise(scores)
     # a: first and third of three, precision 1 and 2/3. b: first.
     assert values["map_macro"] == pytest.approx(((1 + 2 / 3) / 2 + 1) / 2)
-    assert said_classes(scores).tolist() == [[True, False, False], [False, True, False], [True, False, True]]
+    assert said_classes(scores.probs).tolist() == [[True, False, False], [False, True, False], [True, False, True]]
     # F1 of a: 1 hit, 2 true, 2 said = 1/2; of b: 1. c has no true clip and takes no part.
     assert values["f1_macro"] == pytest.approx((1 / 2 + 1) / 2)
     assert values["f1_weighted"] == pytest.approx(2 / 3 * 1 / 2 + 1 / 3 * 1)

@@ -299,6 +299,21 @@ def test_what_can_be(written, changes):
         assert section == value
 
 
+@pytest.mark.parametrize(
+    ("changes", "submission", "outputs"),
+    [
+        ({}, ("act", "action", "rgbpose_1:2"), ("rgbpose_1:2/act", "rgbpose_1:2/action")),
+        ({}, ("act", "action", "rgb"), ("rgb/act", "rgb/action")),
+        ({}, ("action", "act", "pose"), ("pose/action", "pose/act")),
+        (SEES, ("act", "action", ""), ("act", "action")),
+        (SEES, ("action", "act", ""), ("action", "act")),
+    ],
+)
+def test_what_is_handed_in_is_of_the_output_and_the_heads_that_are_named(written, changes, submission, outputs):
+    asked = dict(zip(("fine", "coarse", "output"), submission, strict=True))
+    assert load(written({**changes, "evaluate.submission": asked})).evaluate.submission.outputs == outputs
+
+
 # --- names ------------------------------------------------------------------------------------------------------------
 
 FUSED = [f"rgbpose_{ratio}/{head}" for ratio in ("1:1", "2:1", "1:2") for head in ("act", "action")]

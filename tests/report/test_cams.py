@@ -1,7 +1,6 @@
-"""Heat over images and videos: which mistakes, which words, what lies where."""
+"""Heat over images and videos: which words, what lies where."""
 
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from PIL import Image
 
 from actrec.metrics.classification import Scores
 from actrec.metrics.multi_label import MultiScores
-from actrec.report.cams import Heated, mistake_grid, said_grid, said_titles, worst_mistakes
+from actrec.report.cams import Heated, mistake_grid, said_grid, said_titles
 
 GREY = 120
 YELLOW = [206, 208, 149]  # .65 of inferno's last colour, (252, 255, 164), and .35 of the grey
@@ -49,27 +48,6 @@ def hot_among(picture: np.ndarray, places: list[list[tuple[int, int]]]) -> list[
 def _middles(inside: np.ndarray) -> list[int]:
     edges = np.flatnonzero(np.diff(np.concatenate([[0], inside.astype(int), [0]])))
     return [int(a + b) // 2 for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 100]
-
-
-# --- which mistakes ---------------------------------------------------------------------------------------------------
-
-# Recall: a 1/2, b 0/2, c 1, d 1/3, and e has no clip.
-LABELS = [0, 0, 1, 1, 2, 3, 3, 3]
-SAID = [0, 1, 0, 4, 2, 3, 0, 1]
-SURE = [0.9, 0.6, 0.5, 0.8, 0.9, 0.9, 0.7, 0.95]
-WORST = make_scores(LABELS, SAID, SURE, ("a", "b", "c", "d", "e"))
-
-
-@pytest.mark.parametrize(
-    ("classes", "per_class", "rows"),
-    [(1, 5, [3, 2]), (2, 5, [3, 2, 7, 6]), (2, 1, [3, 7]), (9, 1, [3, 7, 1]), (9, 9, [3, 2, 7, 6, 1]), (0, 9, [])],
-)
-def test_mistakes_of_the_classes_with_the_lowest_recall_the_surest_first(classes, per_class, rows):
-    assert worst_mistakes(WORST, classes=classes, per_class=per_class) == rows
-
-
-def test_without_mistakes_there_are_none():
-    assert worst_mistakes(replace(WORST, labels=np.array(SAID)), classes=9, per_class=9) == []
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

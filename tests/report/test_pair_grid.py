@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from actrec.data.people import Box
+from actrec.media.facts import Box
 from actrec.report import canvas
 from actrec.report.pairs import TILE_IN, PairView, pair_grid
 

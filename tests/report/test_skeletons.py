@@ -1,4 +1,4 @@
-"""Which mistakes are drawn, and that limbs lie where the skeleton has them."""
+"""Words of mistakes, and that limbs lie where the skeleton has them."""
 
 import io
 
@@ -10,7 +10,7 @@ from PIL import Image
 from actrec.metrics.classification import Scores
 from actrec.pose.layouts import LAYOUTS
 from actrec.report import canvas
-from actrec.report.skeletons import Strip, mistake_titles, side_of, skeleton_grid, surest_mistakes
+from actrec.report.skeletons import Strip, mistake_titles, side_of, skeleton_grid
 
 PROBS = np.array([[0.6, 0.4], [0.9, 0.1], [0.3, 0.7], [0.2, 0.8], [0.1, 0.9]])
 SCORES = Scores("test", "act", tuple("vwxyz"), PROBS, np.array([1, 1, 0, 1, 0]), ("walk", "run"))
@@ -35,12 +35,6 @@ def places_of(picture: np.ndarray, colour: str) -> np.ndarray:
     """Return (y, x) of the pixels of a colour."""
     wanted = np.array(to_rgb(colour)) * 255
     return np.argwhere(np.abs(picture - wanted).max(axis=-1) < 12)
-
-
-def test_the_surest_of_the_wrong_clips():
-    assert surest_mistakes(SCORES, 9) == [1, 4, 2, 0], "of equals the first"
-    assert surest_mistakes(SCORES, 2) == [1, 4]
-    assert surest_mistakes(SCORES, 0) == []
 
 
 def test_titles_say_what_is_true_and_what_was_said():

@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 from sklearn.metrics import precision_recall_fscore_support
 
+from actrec.cells import csv_text, read_cell, read_csv, text_cell
 from actrec.metrics.classification import Scores, predicted_classes
 from actrec.metrics.multi_label import MultiScores
 from actrec.report import tables
-from actrec.report.cells import csv_text, read_cell, text_cell
 from actrec.report.write import metrics_tree
 
 NASTY = ["=1+1", "+a", "-b", "@c", "'=d", "''-e", "'plain", "plain", "", "\tf", "a,b", 'q"q', "two\nlines", "é 挥手"]
@@ -41,10 +41,10 @@ def scores() -> Scores:
 
 @pytest.mark.parametrize("name", NASTY)
 def test_no_cell_is_a_formula_and_every_cell_reads_back(name: str) -> None:
-    cell = text_cell(name)
-    assert not re.match(r"[=+\-@\t\r]", cell)
-    row = next(csv.reader(io.StringIO(csv_text(("x",), [(cell,)]).split("\n", 1)[1], newline="")), [""])
-    assert read_cell(row[0] if row else "") == name
+    text = csv_text(("x", "y"), [(name, -1.5)])
+    _, (cell, number) = csv.reader(io.StringIO(text, newline=""))
+    assert cell == text_cell(name) and not re.match(r"[=+\-@\t\r]", cell) and number == "-1.5"
+    assert read_csv(io.StringIO(text, newline="")) == [["x", "y"], [name, "-1.5"]]
 
 
 def test_ordinary_names_are_left_alone() -> None:

@@ -99,6 +99,31 @@ def test_without_epochs_there_are_no_curves(both: list[Scores], tmp_path: Path, 
     assert (tmp_path / "plots/val_action_confusion.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("submission", "rows"),
+    [
+        (("action", "kind"), ["x.mp4,0,1,,,,1,0,,,", "y.mp4,1,0,,,,0,1,,,", "z.mp4,1,0,,,,0,1,,,"]),
+        (("kind", "action"), ["x.mp4,1,0,,,,0,1,,,", "y.mp4,0,1,,,,1,0,,,", "z.mp4,0,1,,,,1,0,,,"]),
+        (None, []),
+    ],
+)
+def test_what_is_handed_in_is_of_the_last_split_and_of_the_outputs_asked_for(
+    both: list[Scores],
+    tmp_path: Path,
+    no_epochs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    submission: tuple[str, str] | None,
+    rows: list[str],
+) -> None:
+    monkeypatch.setattr(write, "_pictures", lambda *args: {})
+    test = replace(both[1], paths=("x.mp4", "y.mp4", "z.mp4"))
+    kind = replace(test, head="kind", probs=test.probs[:, ::-1])
+    val = [replace(own, split="val", probs=own.probs[::-1]) for own in (test, kind)]
+    how = {"metrics": {}, "history_csv": no_epochs, "select_on": "action.top1", "pictures": {}}
+    write.results(tmp_path, [*val, test, kind], **how, submission=submission)
+    assert (tmp_path / "submission.csv").read_text().splitlines()[1:] == rows
+
+
 def test_costs_are_sums_over_epochs(tmp_path: Path, write_history: Callable[..., Path]) -> None:
     """Of each epoch's 4 s, one goes to data and two to computing; the rest is validation."""
     path = write_history(tmp_path / "history.csv", epochs=30, train_clips=1200)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actrec.store.cas import Store, item_key, open_store, place, store_root
+from actrec.store.cas import Store, item_key, link_or_copy, open_store, store_root
 
 KEY, OTHER = "ab" * 32, "cd" * 32
 
@@ -23,6 +23,15 @@ def test_what_was_put_is_found(store):
     assert found == put
     assert found.path.read_bytes() == b"pixels"
     assert (found.sha256, found.size_bytes) == (hashlib.sha256(b"pixels").hexdigest(), 6)
+
+
+def test_what_is_written_is_found_once_it_is_recorded_after_its_sync(store, monkeypatch):
+    written = store.write("frames", KEY, b"pixels")
+    assert store.find("frames", KEY) is None
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda _: synced.append(store.find("frames", KEY)))
+    store.record(written)
+    assert store.find("frames", KEY) == written and synced == [None]
 
 
 def test_stages_and_keys_do_not_mix(store):
@@ -70,7 +79,7 @@ def test_a_damaged_record_is_none(store, content):
 def test_items_cannot_be_written_to_by_accident(store, tmp_path):
     """Outs are hard links to them: a program that edits an out would edit the store."""
     path = store.put("frames", KEY, b"pixels").path
-    place(path, tmp_path / "out.pt")
+    link_or_copy(path, tmp_path / "out.pt")
     for file in (path, tmp_path / "out.pt"):
         assert stat.S_IMODE(file.stat().st_mode) & 0o222 == 0
 
@@ -85,16 +94,16 @@ def test_a_store_that_others_own_can_be_read(store, monkeypatch):
     assert store.find("frames", KEY) == put
 
 
-def test_place_links_or_copies(store, tmp_path, monkeypatch):
+def test_a_link_or_else_a_copy(store, tmp_path, monkeypatch):
     path = store.put("frames", KEY, b"pixels").path
-    place(path, tmp_path / "link")
+    link_or_copy(path, tmp_path / "link")
     assert (tmp_path / "link").samefile(path)
 
     def refused(*_):
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refused)
-    place(path, tmp_path / "copy")
+    link_or_copy(path, tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == b"pixels" and not (tmp_path / "copy").samefile(path)
 
 
@@ -134,7 +143,7 @@ def test_finding_does_not_touch_the_item(store):
 
 def test_prune_leaves_outs_alone_and_takes_old_temporaries(store, tmp_path):
     path = store.put("frames", KEY, b"pixels").path
-    place(path, tmp_path / "out")
+    link_or_copy(path, tmp_path / "out")
     old, new = path.with_name(".old"), path.with_name(".new")
     for file in (old, new):
         file.write_bytes(b"")

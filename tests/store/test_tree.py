@@ -1,5 +1,6 @@
 """The out folder depends on the clips, the settings and the code alone, and only what is new is computed."""
 
+import errno
 import json
 import os
 import signal
@@ -249,3 +250,17 @@ def test_killed_half_way_it_goes_on_and_ends_the_same(tmp_path):
     assert run(whole) == 40
     assert snapshot(killed / "out") == snapshot(whole / "out")
     assert len(snapshot(killed / "out")) == 41
+
+
+def test_a_disk_that_is_full_at_its_sync_stops_the_run_and_the_item_is_made_again(run, tmp_path, monkeypatch):
+    """The workers have written; it is here that the disk is asked whether it has it."""
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match="the disk is full"):
+            run(CLIPS)
+    assert not (tmp_path / "out").exists() and Store(tmp_path / "store").entries() == []
+    assert run(CLIPS).computed == len(CLIPS)

@@ -8,8 +8,9 @@ import torch
 from tiny_runs import FACTS, make_clip
 
 from actrec.data.manifest import Clip, Manifest, Split
-from actrec.data.people import Box, People
+from actrec.data.people import People
 from actrec.media.clip import ClipFolder, ClipSpec, encode
+from actrec.media.facts import Box
 from actrec.training.data import Inputs
 from actrec.training.pair_geometry import PairGeometry
 

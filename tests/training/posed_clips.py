@@ -120,3 +120,23 @@ def open_project(root: Path, *modalities: str) -> Inputs:
     """Return the inputs of a model of these modalities; by default pictures and skeletons."""
     stages = {"frames": root / "frames", "mels": root / "mels", "skeletons": root / "skeletons.pkl"}
     return open_inputs(root / "manifest.csv", **stages, modalities=modalities or ("rgb", "pose"))
+
+
+def dot(view, channel):
+    """Return where the dot of a colour is in a view (T, S, S, 3), (x, y); None if it is not to be seen, or cut off."""
+    light = view[0, ..., channel].numpy().astype(float)
+    inner = light.copy()
+    inner[1:-1, 1:-1] = 0
+    if inner.any():
+        return "cut off"
+    if not light.any():
+        return None
+    y, x = np.mgrid[: len(light), : len(light)]
+    return (light * x).sum() / light.sum(), (light * y).sum() / light.sum()
+
+
+def peak(maps, joint):
+    """Return where a joint's heat-map (K, T, S, S) is highest, (x, y); None if it is empty."""
+    heat = maps[joint, 0].numpy()
+    y, x = np.unravel_index(heat.argmax(), heat.shape)
+    return (x, y) if heat.any() else None

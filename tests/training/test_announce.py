@@ -129,18 +129,24 @@ def test_the_start_ends_with_where_it_runs(goes_on, devices, last):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "input_px", "told"),
+    ("recipe", "changes", "told"),
     [
-        ("images-hog", 128, ["pictures are enlarged from 64 to 128 px: frames.size_px stores no more"]),
-        ("images-hog", 64, []),
-        ("images-hog", 32, []),
-        ("sound", None, []),
+        ("images-hog", {"input_px": 128}, ["pictures are enlarged from 64 to 128 px: frames.size_px stores no more"]),
+        ("images-hog", {"input_px": 64}, []),
+        ("images-hog", {"input_px": 32}, []),
+        (
+            "images-hog",
+            {"input_px": 64, "crop_frac": 0.5},
+            ["pictures are enlarged from 32 to 64 px: frames.size_px stores no more, of which the middle is shown"],
+        ),
+        ("images-hog", {"input_px": 32, "crop_frac": 0.5}, []),
+        ("sound", {}, []),
     ],
 )
-def test_pictures_that_are_enlarged_are_told_of(recipe, input_px, told):
+def test_pictures_that_are_enlarged_are_told_of(recipe, changes, told):
     changed = deepcopy(params(recipe))
-    if input_px:
-        changed["model"]["backbones"]["rgb"]["input_px"] = input_px
+    if changes:
+        changed["model"]["backbones"]["rgb"].update(changes)
     clips = manifest(*changed["model"]["heads"], train="aab", val="ab", test="a")
     lines = start_text(changed, clips, goes_on=False, device="cpu").splitlines()
     assert lines == [*configuration_block(changed, clips), *told, "train: starting on cpu"]

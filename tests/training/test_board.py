@@ -1,9 +1,9 @@
 """What TensorBoard is given. Its package is an extra, so a writer that notes its calls stands in for torch's."""
 
 import sys
-from types import ModuleType
 
 import pytest
+from fake_tensorboard import Writer, install
 
 from actrec.errors import UserError
 from actrec.training.board import board
@@ -14,29 +14,9 @@ HISTORY = [
 ]
 
 
-class Writer:
-    def __init__(self, folder):
-        self.folder, self.scalars, self.is_open = folder, [], True
-        Writer.last = self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *args):
-        self.is_open = False
-
-    def add_scalar(self, name, value, step):
-        self.scalars.append((name, value, step))
-
-    def flush(self):
-        pass
-
-
 @pytest.fixture
 def package(monkeypatch):
-    module = ModuleType("torch.utils.tensorboard")
-    module.SummaryWriter = Writer
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    install(monkeypatch)
 
 
 def test_each_epoch_s_numbers_are_written_once_and_those_of_a_resumed_run_as_well(tmp_path, package):

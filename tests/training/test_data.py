@@ -28,6 +28,7 @@ from actrec.training.data import Inputs, open_inputs
 from actrec.training.device import launch
 from actrec.training.evaluate import score_splits
 from actrec.training.sources import CachedTokens, LiveClips
+from actrec.training.views import views_of
 from pipeline.model import run_key, sources_of
 
 VIEW = {"backbones": {"rgb": {"input_px": 16, "crop_frac": 1.0}}, "augment": PLAIN, "seed": 0}
@@ -53,6 +54,15 @@ def changed(inputs: Inputs, clip_id: str, /, **changes) -> Inputs:
     return replace(inputs, manifest=replace(inputs.manifest, clips=clips))
 
 
+def evaluated(inputs, about=ABOUT, **how):
+    """Return what a model says of val, and the clips that its backbone was shown, batch by batch."""
+    shown, model = [], make_model().eval()
+    model.backbones["rgb"].register_forward_pre_hook(lambda _, given: shown.append(given[0]))
+    fabric = launch(device="cpu", threads=1, precision="fp32")
+    (scores,) = score_splits(model, about, inputs, ["val"], fabric=fabric, **how)
+    return scores, shown
+
+
 # --- what training reads ----------------------------------------------------------------------------------------------
 
 
@@ -76,16 +86,39 @@ def test_the_epoch_is_chosen_by_the_views_that_are_evaluated(inputs):
     train, val = sources_of(p, middle, inputs)
     shown = val.plain_batch(np.arange(5))["rgb"]
     assert torch.equal(shown, torch.cat([inputs.folders["rgb"][clip.clip_id] for clip in val.clips])[:, :, 5:15, 5:15])
-    seen, model = [], make_model().eval()
-    model.backbones["rgb"].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    fabric = launch(device="cpu", threads=1, precision="fp32")
-    score_splits(model, middle, inputs, ["val"], batch_size=5, fabric=fabric)
-    (evaluated,) = seen
-    assert torch.equal(evaluated, shown)
+    _, (seen,) = evaluated(inputs, middle, batch_size=5)
+    assert torch.equal(seen, shown)
     rows = np.arange(10)
     assert torch.equal(
         train.training_batch(rows, 1)["rgb"], sources_of(p, whole, inputs)[0].training_batch(rows, 1)["rgb"]
     )
+
+
+def test_each_scale_is_shown_and_probabilities_are_averaged_over_them(inputs):
+    def said(*scales):
+        return evaluated(inputs, batch_size=5, views=views_of({"clips": 1, "flip": False, "scales": [*scales]}))
+
+    (one, _), (other, _), (both, shown) = said(1.0), said(1.5), said(1.0, 1.5)
+    assert [clips.shape[-3:-1] for clips in shown] == [(16, 16), (24, 24)]
+    assert not np.allclose(one.probs, other.probs)
+    assert both.probs == pytest.approx((one.probs + other.probs) / 2)
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(2, [2, 2, 1]), (5, [5])])
+def test_so_many_clips_are_evaluated_at_a_time(inputs, batch_size, sizes):
+    _, shown = evaluated(inputs, batch_size=batch_size)
+    assert [len(clips) for clips in shown] == sizes
+
+
+def test_training_views_are_those_of_the_section_train(inputs):
+    """Not those of `features`, which are the same in the recipe."""
+    p = load(Path(__file__).parents[2] / "recipes/demo.yaml")
+    still = p.train.augment.rgb.model_copy(update={**PLAIN["rgb"]})
+    augment = p.train.augment.model_copy(update={"rgb": still})
+    q, rows = p.model_copy(update={"train": p.train.model_copy(update={"augment": augment})}), np.arange(10)
+    for params, is_plain in ((p, False), (q, True)):
+        train, _ = sources_of(params, ABOUT, inputs)
+        assert torch.equal(train.training_batch(rows, 1)["rgb"], train.plain_batch(rows)["rgb"]) == is_plain
 
 
 def test_features_of_something_else_are_refused(inputs, tmp_path):

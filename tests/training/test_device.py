@@ -2,18 +2,23 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from ruamel.yaml import YAML
 from tiny_runs import HEAD, make_model, outcome, same
 
 from actrec.errors import UserError
 from actrec.training.device import launch, refuse_wrong_gradients, seed_step, synchronise_batch_norm
+from pipeline import evaluate, features, train
 
 NO_DROPOUT = {**HEAD, "dropout": 0.0}
+REPO = Path(__file__).resolve().parents[2]
 
 
 def ignore(row):
@@ -25,10 +30,15 @@ def test_fp16_on_a_cpu_is_refused():
         launch(device="cpu", threads=1, precision="fp16")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_refused():
-    with pytest.raises(UserError, match=r"torch sees no GPU here\. Set compute\.device: auto"):
-        launch(device="cuda", threads=1, precision="fp32")
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("cuda", "is cuda, but torch sees no GPU here"), ("mps", "is mps, but this machine has none")],
+)
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch, device, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(UserError, match=rf"compute\.device {message}\. Set compute\.device: auto"):
+        launch(device=device, threads=1, precision="fp32")
 
 
 def test_bf16(bench):
@@ -38,6 +48,78 @@ def test_bf16(bench):
     assert first == second
     assert first["last"] != outcome(bench.run("cached", epochs=2).fit(ignore))["last"]
     assert all(np.isfinite(row["train_loss"]) for row in first["history"])
+
+
+@pytest.fixture
+def given(monkeypatch) -> dict[str, Any]:
+    """Return what Fabric is asked for, in whose place stands what does nothing."""
+    found: dict[str, Any] = {}
+
+    class Asked:
+        def __init__(self, **options):
+            found.update(options)
+
+        def launch(self):
+            pass
+
+    monkeypatch.setattr("actrec.training.device.Fabric", Asked)
+    return found
+
+
+@pytest.mark.parametrize(("precision", "asked"), [("fp32", "32-true"), ("bf16", "bf16-mixed"), ("fp16", "16-mixed")])
+def test_fabric_is_asked_for_the_precision(monkeypatch, given, precision, asked):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    launch(device="cuda", threads=1, precision=precision)
+    assert given == {"accelerator": "cuda", "devices": 1, "precision": asked}
+
+
+@pytest.mark.parametrize(
+    ("device", "has_cuda", "has_mps", "expected"),
+    [
+        ("auto", True, True, "cuda"),
+        ("auto", False, True, "mps"),
+        ("auto", False, False, "cpu"),
+        ("mps", True, True, "mps"),
+        ("cpu", True, True, "cpu"),
+    ],
+)
+def test_auto_is_the_best_device_and_others_are_themselves(monkeypatch, given, device, has_cuda, has_mps, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: has_mps)
+    launch(device=device, threads=1, precision="fp32")
+    assert given["accelerator"] == expected
+
+
+@pytest.mark.parametrize(
+    ("stage", "precisions", "own"),
+    [
+        (features, {"features": "bf16", "train": "fp32"}, {"precision": "bf16"}),
+        (train, {"features": "fp32", "train": "bf16"}, {"precision": "bf16", "devices": 2}),
+        (evaluate, {"features": "bf16", "train": "bf16"}, {"precision": "fp32"}),
+    ],
+    ids=["features", "train", "evaluate"],
+)
+def test_the_stage_asks_for_what_params_say(monkeypatch, tmp_path, stage, precisions, own):
+    """Processes, device, threads and precision, each another than that of the recipe and of other stages."""
+    params = YAML(typ="safe", pure=True).load((REPO / "recipes/demo.yaml").read_text(encoding="utf-8"))
+    params["features"]["enabled"] = params["model"]["backbones"]["rgb"]["frozen"] = True
+    params["compute"] |= {"device": "mps", "threads": 3}
+    params["train"]["devices"] = 2
+    for section, precision in precisions.items():
+        params[section]["precision"] = precision
+    file, processes, asked = tmp_path / "params.yaml", [], []
+    YAML(typ="safe", pure=True).dump(params, file)
+
+    def refuse(**options):
+        asked.append(options)
+        raise UserError("no further")
+
+    monkeypatch.setattr("pipeline.train.together", lambda *wanted: processes.append(wanted) or nullcontext())
+    monkeypatch.setattr("actrec.training.device.launch", refuse)
+    with pytest.raises(UserError, match="no further"):
+        stage.main(file)
+    assert asked == [{"device": "mps", "threads": 3, **own}]
+    assert processes == ([(2, ["-m", "pipeline.train", "--params", str(file)])] if stage is train else [])
 
 
 def bf16_gradients(num_frames, size_px):

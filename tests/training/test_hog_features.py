@@ -8,6 +8,7 @@ import torch
 from tiny_runs import SPEC, interrupted_after, make_inputs, make_manifest
 
 from actrec.media.clip import ClipSpec
+from actrec.models.build_backbone import build_backbone
 from actrec.models.hog import descriptors
 from actrec.models.recogniser import build
 from actrec.store.cas import Store
@@ -20,13 +21,12 @@ from actrec.training.views import cut, plain_view, random_crop
 
 CELLS = {"orientations": 9, "cell_px": 4, "block_cells": 2}
 BACKBONE = {"kind": "hog", **CELLS, "weights": {"kind": "none"}, "frozen": True, "input_px": 16, "crop_frac": 1.0}
-WIDTH = 3 * 3 * 4 * 9
 AUGMENT = {"rgb": {"min_area_frac": 0.6, "flip_prob": 0.5, "color_jitter": 0.0, "randaugment": None}}
 SAME = {"min_area_frac": 1.0, "flip_prob": 0.0, "color_jitter": 0.0, "randaugment": None}
 
 
-def readers(inputs, augment=AUGMENT):
-    return open_modalities(inputs.folders, backbones={"rgb": BACKBONE}, augment=augment)["rgb"]
+def readers(inputs, augment=AUGMENT, **cells):
+    return open_modalities(inputs.folders, backbones={"rgb": {**BACKBONE, **cells}}, augment=augment)["rgb"]
 
 
 @pytest.fixture
@@ -83,16 +83,22 @@ def computed(monkeypatch):
     return found
 
 
-def test_views_are_the_descriptors_of_what_others_see(tmp_path):
+@pytest.mark.parametrize(
+    ("cells", "width"),
+    [(CELLS, 3 * 3 * 4 * 9), ({"orientations": 5, "cell_px": 5, "block_cells": 3}, 1 * 1 * 9 * 5)],
+    ids=str,
+)
+def test_views_are_the_descriptors_of_what_others_see(tmp_path, cells, width):
     inputs = make_inputs(tmp_path, make_manifest())
-    reader, stored = readers(inputs), inputs.folders["rgb"]["train01"]
+    reader, stored = readers(inputs, **cells), inputs.folders["rgb"]["train01"]
     plain = reader.plain("train01")
-    assert plain.shape == reader.absent().shape == (1, SPEC.clip_frames, WIDTH) and not reader.absent().any()
-    assert torch.equal(plain, descriptors(plain_view(stored, input_px=16, crop_frac=1.0), **CELLS))
+    assert plain.shape == reader.absent().shape == (1, SPEC.clip_frames, width) and not reader.absent().any()
+    assert build_backbone("rgb", {**BACKBONE, **cells}, clip_frames=SPEC.clip_frames).width == width
+    assert torch.equal(plain, descriptors(plain_view(stored, input_px=16, crop_frac=1.0), **cells))
     rng, again = (np.random.default_rng(5) for _ in range(2))
     again.spawn(1)
     crop = random_crop(again, 20, 20, min_area_frac=0.6, flip_prob=0.5)
-    expected = descriptors(cut(stored[0], crop, 16), **CELLS)
+    expected = descriptors(cut(stored[0], crop, 16), **cells)
     assert torch.equal(reader.random("train01", rng), expected) and not torch.equal(expected, plain[0])
 
 

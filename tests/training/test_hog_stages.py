@@ -111,7 +111,7 @@ def test_pictures_are_predicted(here, tmp_path):
     text, num_bad = predict_to_csv(tmp_path, checkpoint=here / "models/best.pt", window_s=None)
     assert num_bad == 0
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert [(Path(row["video"]).stem, row["label"]) for row in rows] == [("lying", "lying"), ("upright", "upright")]
+    assert [(Path(row["path"]).stem, row["predicted"]) for row in rows] == [("lying", "lying"), ("upright", "upright")]
 
 
 def test_scikit_learn_goes_on_with_the_svm(here, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_tensorboard import Writer, install
 from PIL import Image
 from ruamel.yaml import YAML
 
@@ -36,7 +37,7 @@ WEIGHTS = {"apart": 1.0, "near": 1.4}
 TERMS = {"form": "variance", "weight": 0.1, "accuracy_weight": 0.05}
 # Backbones, neck, heads, whether features are cached, and changes of `train`.
 MODELS = {
-    "geometry": ({"geometry": GEOMETRY}, RELATION, LINEAR, False, {}),
+    "geometry": ({"geometry": GEOMETRY}, RELATION, LINEAR, False, {"tensorboard": True}),
     "frozen crops": ({"rgb": RESNET}, RELATION, LINEAR, True, {}),
     "crops and geometry": (
         {"rgb": RESNET, "geometry": GEOMETRY},
@@ -107,11 +108,13 @@ def ran(tmp_path_factory):
                 patch.chdir(folder)
                 patch.setenv("ACTREC_CACHE", str(folder / "cache"))
                 patch.setenv("ACTREC_WORKERS", "1")
+                install(patch)
                 for stage in STAGES:
                     stage.main(paths.PARAMS)
+                board = Writer.last
             rows = (folder / "results/history.csv").read_text(encoding="utf-8").splitlines()
             metrics = json.loads((folder / "results/metrics.json").read_text(encoding="utf-8"))
-            results[name] = metrics, list(csv.DictReader(rows))
+            results[name] = metrics, list(csv.DictReader(rows)), board
         return results[name]
 
     return run
@@ -119,7 +122,7 @@ def ran(tmp_path_factory):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_near_and_apart_are_told_apart(ran, name):
-    metrics, _ = ran(name)
+    metrics, *_ = ran(name)
     assert metrics["clips"] == {"used": 2 * NUM_PICTURES, "quarantined": 0}
     assert metrics["test"]["relation"]["mean_per_class_acc"] == 1.0
     assert metrics["test"]["relation"]["num_clips"] == 6
@@ -127,13 +130,20 @@ def test_near_and_apart_are_told_apart(ran, name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_metrics_tell_how_cached_features_are(ran, name):
-    metrics, _ = ran(name)
+    metrics, *_ = ran(name)
     if name in ("geometry", "crops and geometry"):
         assert "features" not in metrics
         return
     assert set(metrics["features"]) == {"rgb"}
     found = metrics["features"]["rgb"]
     assert found["units"] == (324 if "hog" in name else 512) and 0 <= found["zero_frac"] < 1
+
+
+def test_tensorboard_is_written_where_it_is_asked_for(ran):
+    _, rows, board = ran("geometry")
+    assert board.folder == "results/tensorboard" and not board.is_open
+    assert [step for name, _, step in board.scalars if name == "train_loss"] == list(range(1, len(rows) + 1))
+    assert ran("crops and geometry")[2] is None
 
 
 def test_the_terms_are_in_the_history(ran):

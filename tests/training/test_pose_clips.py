@@ -19,9 +19,11 @@ from posed_clips import (
     SHAPE,
     SPEC,
     cut_like_the_stage,
+    dot,
     make_picture,
     make_skeleton,
     open_project,
+    peak,
     write_pictures,
     write_project,
     write_skeletons,
@@ -32,6 +34,7 @@ from actrec.models.recogniser import build
 from actrec.pose.layouts import LAYOUTS
 from actrec.pose.sampling import sample_test
 from actrec.pose.skeleton import Skeleton
+from actrec.training.extract import Views
 from actrec.training.modalities import open_modalities
 from actrec.training.sources import Batches
 from actrec.training.views import PlainViews, random_crop
@@ -53,26 +56,6 @@ def readers(tmp_path):
         return open_modalities(own, backbones=backbones, augment=augment, **settings)
 
     return make
-
-
-def dot(view, channel):
-    """Return where the dot of a colour is in a view (T, S, S, 3), (x, y); None if it is not to be seen, or cut off."""
-    light = view[0, ..., channel].numpy().astype(float)
-    inner = light.copy()
-    inner[1:-1, 1:-1] = 0
-    if inner.any():
-        return "cut off"
-    if not light.any():
-        return None
-    y, x = np.mgrid[: len(light), : len(light)]
-    return (light * x).sum() / light.sum(), (light * y).sum() / light.sum()
-
-
-def peak(maps, joint):
-    """Return where a joint's heat-map (K, T, S, S) is highest, (x, y); None if it is empty."""
-    heat = maps[joint, 0].numpy()
-    y, x = np.unravel_index(heat.argmax(), heat.shape)
-    return (x, y) if heat.any() else None
 
 
 # --- the same place ---------------------------------------------------------------------------------------------------
@@ -352,23 +335,40 @@ def test_skeletons_beside_pictures_of_another_size_are_other_features(tmp_path):
     assert open_project(tmp_path, "pose").specs == {"pose": {"layout": "coco17", "beside_px": None}}
 
 
+LARGE = {"rgb": {**RGB, "input_px": 64}, "pose": {**POSE, "input_px": 32}}
+
+
+def noses_in_place(pictures, maps):
+    """Return how many of these views show the nose, each where its heat-map has it."""
+    found = [(dot(view, 0), peak(heat, NOSE)) for view, heat in zip(pictures, maps, strict=True)]
+    seen = [(np.array(bright), highest) for bright, highest in found if bright not in (None, "cut off")]
+    assert all(np.abs(highest - ((bright + 0.5) / 2 - 0.5)).max() < 0.75 for bright, highest in seen)
+    return len(seen)
+
+
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_clip_s_pictures_and_skeleton_come_together_through_the_loader(tmp_path, monkeypatch, workers):
     monkeypatch.setenv("ACTREC_LOADER_WORKERS", workers)
     write_project(tmp_path)
-    large = {"rgb": {**RGB, "input_px": 64}, "pose": {**POSE, "input_px": 32}}
-    source = open_project(tmp_path).source("train", backbones=large, augment=AUGMENT, seed=0)
+    source = open_project(tmp_path).source("train", backbones=LARGE, augment=AUGMENT, seed=0)
     shown = 0
     for epoch in range(6):
         (batch,) = Batches(source).training(np.array([2, 0, 3, 1]), batch_size=4, epoch=epoch)
         assert batch["labels"]["act"].tolist() == [2, 0, 3, 1]
         assert all(present.all() for present in batch["present"].values())
-        for pictures, maps in zip(batch["rgb"], batch["pose"], strict=True):
-            bright = dot(pictures, 0)
-            if bright not in (None, "cut off"):
-                assert np.abs(peak(maps, NOSE) - ((np.array(bright) + 0.5) / 2 - 0.5)).max() < 0.75
-                shown += 1
+        shown += noses_in_place(batch["rgb"], batch["pose"])
     assert shown > 8
+
+
+def test_cached_views_of_a_clip_s_pictures_and_skeleton_are_of_the_same_part(tmp_path):
+    write_project(tmp_path)
+    inputs = open_project(tmp_path)
+    both, shown = open_modalities(inputs.folders, backbones=LARGE, augment=AUGMENT), 0
+    for clip in inputs.manifest.clips:
+        pictures, maps = (Views(modality, both[modality], 12, 0).of(clip.clip_id) for modality in ("rgb", "pose"))
+        assert len(pictures) == len(maps) == 12
+        shown += noses_in_place(pictures, maps)
+    assert shown > 20
 
 
 def test_views_of_evaluation_are_rows_that_belong_together(tmp_path):

@@ -80,6 +80,16 @@ def test_without_augmentation_a_random_view_is_the_plain_one(live):
     assert torch.equal(source.training_batch(rows, 5)["rgb"], source.plain_batch(rows)["rgb"])
 
 
+def test_colours_are_jittered_as_much_as_asked_for(live):
+    rows, seen = np.array([0, 2]), set()
+    for color_jitter in (0.0, 0.1, 0.4):
+        source = live(augment={"rgb": {**PLAIN["rgb"], "color_jitter": color_jitter}})
+        views = source.training_batch(rows, 5)["rgb"]
+        assert torch.equal(views, source.plain_batch(rows)["rgb"]) == (color_jitter == 0)
+        seen.add(views.numpy().tobytes())
+    assert len(seen) == 3
+
+
 def test_several_clips_of_a_video(live):
     """Training takes one of them by chance, evaluation all, clip by clip."""
     source = live(augment=PLAIN, spec=ClipSpec(4, 3, None, 16, "crop"))

@@ -381,10 +381,13 @@ def test_a_video_is_judged_by_each_stream_and_by_both(tmp_path, make_clip):
         tokens = model.tokens_of("rgb", plain_view(read_clip(path, probe(path), SPEC), input_px=16, crop_frac=1.0))
         probs = model.heads[0](tokens.mean(dim=1)).softmax(dim=1).mean(dim=0)
     best = int(probs.argmax())
-    assert (rows["rgb/act"].label, rows["rgb/act"].prob) == ("abcd"[best], pytest.approx(float(probs[best]), abs=1e-4))
+    assert (rows["rgb/act"].predicted, rows["rgb/act"].prob) == (
+        "abcd"[best],
+        pytest.approx(float(probs[best]), abs=1e-4),
+    )
     assert rows["audio/act"].prob == 0.25
     both = rows["rgbaudio_3:1/act"]
-    assert (both.label, both.prob) == ("abcd"[best], pytest.approx(0.75 * float(probs[best]) + 0.0625, abs=1e-4))
+    assert (both.predicted, both.prob) == ("abcd"[best], pytest.approx(0.75 * float(probs[best]) + 0.0625, abs=1e-4))
 
 
 @pytest.mark.parametrize("change", [{"layout": "coco17"}, {"clip_spec": replace(SPEC, region="persons")}])

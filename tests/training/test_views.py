@@ -3,7 +3,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from actrec.training.views import cut, jitter_color, jittered, plain_view, randaugmented, random_crop, random_mel
+from actrec.training.views import (
+    PlainViews,
+    cut,
+    jitter_color,
+    jittered,
+    plain_view,
+    randaugmented,
+    random_crop,
+    random_mel,
+    views_of,
+)
 
 
 def coordinates(height, width, *, frames=2):
@@ -27,6 +37,12 @@ def crops(monkeypatch):
     real = functional.interpolate
     monkeypatch.setattr(functional, "interpolate", lambda x, *a, **k: found.append(x) or real(x, *a, **k))
     return found
+
+
+def test_each_scale_of_the_section_has_views_of_its_own():
+    section = {"clips": 3, "flip": True, "scales": [1.0, 1.5]}
+    assert views_of(section) == [PlainViews(3, True, 1.0), PlainViews(3, True, 1.5)]
+    assert views_of({"clips": 2, "flip": False, "scales": [0.5]}) == [PlainViews(2, False, 0.5)]
 
 
 def test_a_plain_view_of_the_same_size_is_the_clip_itself():
@@ -100,6 +116,17 @@ def test_without_jitter_colours_stay():
     assert torch.equal(view_of(clip, np.random.default_rng(0), input_px=16, min_area_frac=1.0), clip)
     other = view_of(clip, np.random.default_rng(0), input_px=16, min_area_frac=1.0, color_jitter=0.3)
     assert not torch.equal(other, clip)
+
+
+@pytest.mark.parametrize("color_jitter", [0.1, 0.4])
+def test_jitter_is_as_strong_as_asked_for(color_jitter):
+    """Of an even grey only brightness shows: it is spread over [1 - j, 1 + j]."""
+    grey = torch.full((1, 4, 4, 3), 100, dtype=torch.uint8)
+    views = [jittered(grey, np.random.default_rng(seed), color_jitter) for seed in range(300)]
+    assert all((view == view[0, 0, 0, 0]).all() for view in views)
+    factors = [view[0, 0, 0, 0].item() / 100 for view in views]
+    assert 1 - color_jitter - 0.005 <= min(factors) <= 1 - 0.95 * color_jitter
+    assert 1 + 0.95 * color_jitter <= max(factors) <= 1 + color_jitter + 0.005
 
 
 @pytest.mark.parametrize("factors", [(1, 1, 1), (0, 1, 1), (1, 0, 1), (1, 1, 0.5), (1.2, 0.7, 1.1)])
@@ -186,7 +213,10 @@ def test_without_randaugment_nothing_is_drawn():
     assert rng.random() == np.random.default_rng(0).random()
 
 
-def test_randaugment_is_torchvision_s():
+@pytest.mark.parametrize(
+    ("spec", "at_least"), [(SPEC, 30), ({"ops": 1, "magnitude": 9}, 15), ({"ops": 2, "magnitude": 27}, 30)]
+)
+def test_randaugment_is_torchvision_s(spec, at_least):
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import RandAugment
 
@@ -195,13 +225,13 @@ def test_randaugment_is_torchvision_s():
     for seed in range(40):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.default_rng(seed).integers(2**63)))
-            augment = RandAugment(2, 9, interpolation=InterpolationMode.BILINEAR)
+            augment = RandAugment(spec["ops"], spec["magnitude"], interpolation=InterpolationMode.BILINEAR)
             expected = augment(picture[0].permute(2, 0, 1)).permute(1, 2, 0)
-        found = randaugmented(picture, np.random.default_rng(seed), SPEC)
+        found = randaugmented(picture, np.random.default_rng(seed), spec)
         assert (found.shape, found.dtype) == (picture.shape, torch.uint8)
         assert torch.equal(found[0], expected)
         seen.add(found.numpy().tobytes())
-    assert len(seen) > 30
+    assert len(seen) > at_least
 
 
 def test_all_frames_get_the_same_change():
@@ -280,7 +310,7 @@ def test_one_mask_is_one_band_at_the_mean_as_wide_as_allowed_at_most(axis, masks
 
 
 def test_several_masks_hide_no_more_than_each_may():
-    most = 0
+    most, widest = 0, 0
     for seed in range(100):
         log_mel, view = hidden(seed=seed, freq_masks=2, time_masks=3)
         rows = (view == 299.5).all(dim=1).sum().item()
@@ -288,8 +318,8 @@ def test_several_masks_hide_no_more_than_each_may():
         assert rows <= 2 * 6 and columns <= 3 * 9
         rest = (view != log_mel).sum().item()
         assert rest == 600 - (20 - rows) * (30 - columns)
-        most = max(most, rows)
-    assert most > 6
+        most, widest = max(most, rows), max(widest, columns)
+    assert most > 6 and widest > 9
 
 
 def test_the_mean_is_that_of_the_whole_spectrogram_however_much_is_hidden():

@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -49,6 +49,9 @@ def test_windows_cover_the_video(duration_s):
 
 def predictions(paths, *, window_s=None, about=ABOUT):
     model = make_model(seed=3).eval()
+    for name, weights in model.named_parameters():  # untrained it says nearly the same of all: tokens are about 0.001
+        if name.startswith("heads.") and name.endswith("weight"):
+            weights.data *= 1000
     found = predict_files(paths, model, about, window_s=window_s, device=torch.device("cpu"), workers=1)
     return model, list(found)
 
@@ -60,9 +63,9 @@ def test_a_short_video_is_one_clip(tmp_path, make_clip):
     with torch.inference_mode():
         probs = model({"rgb": views, "present": {"rgb": torch.ones(1, dtype=torch.bool)}})["action"].softmax(dim=1)[0]
     best = int(probs.argmax())
-    assert (row.video, row.start_s, row.end_s, row.head, row.status) == (str(path), None, None, "action", "ok")
-    assert (row.label, row.prob) == ("abc"[best], pytest.approx(float(probs[best]), abs=1e-4))
-    shares = {name: float(prob) for name, prob in (part.split(":") for part in row.top3.split("|"))}
+    assert (row.path, row.start_s, row.end_s, row.head, row.status) == (str(path), None, None, "action", "ok")
+    assert (row.predicted, row.prob) == ("abc"[best], pytest.approx(float(probs[best]), abs=1e-4))
+    shares = {name: float(prob) for name, prob in (part.split(":") for part in row.top5.split("|"))}
     assert shares == {name: pytest.approx(float(p), abs=1e-4) for name, p in zip("abc", probs, strict=True)}
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
 
@@ -83,7 +86,7 @@ def test_a_long_video_is_looked_at_in_windows(tmp_path, make_video):
             }
             probs = model(batch)["action"].softmax(dim=1)[0]
         assert row.prob == pytest.approx(float(probs.max()), abs=1e-4)
-    assert len({row.top3 for row in rows}) == 3
+    assert all(abs(one.prob - other.prob) > 0.01 for one, other in combinations(rows, 2))
 
 
 def test_bad_files_are_listed_and_the_others_go_on(tmp_path, make_clip):
@@ -93,10 +96,10 @@ def test_bad_files_are_listed_and_the_others_go_on(tmp_path, make_clip):
     empty.touch()
     paths = [text, good, empty, later]
     _, rows = predictions(paths)
-    assert [row.video for row in rows] == [str(path) for path in paths]
+    assert [row.path for row in rows] == [str(path) for path in paths]
     assert [row.status == "ok" for row in rows] == [False, True, False, True]
     assert rows[0].status.startswith("playlist: ") and rows[2].status.partition(": ")[0] != "ok"
-    assert (rows[0].label, rows[0].prob, rows[0].head, rows[0].top3) == ("", None, "", "")
+    assert (rows[0].predicted, rows[0].prob, rows[0].head, rows[0].top5) == ("", None, "", "")
 
 
 def test_a_file_that_breaks_half_way_is_listed_window_by_window(tmp_path, make_video):
