@@ -15,10 +15,10 @@ def row(number, **labels):
 def add(tmp_path):
     """Return a function that adds a head by this table and returns the index: add(rows, "fine,coarse\\n…")."""
 
-    def add(rows, table, multi_label=()):
+    def add(rows, table, multi_label=(), of="action"):
         (tmp_path / "kinds.csv").write_text(table, encoding="utf-8")
         problems = Problems("here")
-        coarse = {"of": "action", "head": "kind", "map": "kinds.csv"}
+        coarse = {"of": of, "head": "kind", "map": "kinds.csv"}
         index = Index(rows, ("action", "place"), frozenset(multi_label))
         made = with_coarse(index, coarse, root=tmp_path, problems=problems)
         problems.stop_if_any()
@@ -37,6 +37,11 @@ def test_each_row_with_a_label_gets_its_kind(add):
         {"place": "y"},
     ]
     assert rows[0].labels == {"action": "run", "place": "x"}
+
+
+def test_the_kind_is_that_of_the_head_that_is_named(add):
+    (made,) = add([row(1, action="x", place="y")], "fine,coarse\nx,moves\ny,indoors\n", of="place").rows
+    assert made.labels == {"action": "x", "place": "y", "kind": "indoors"}
 
 
 def test_classes_that_the_table_lacks_are_all_told(add):

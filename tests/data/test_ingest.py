@@ -305,6 +305,14 @@ def test_one_event_seen_by_several_cameras_is_never_in_two_splits(tmp_path, stag
     assert manifest.multi_label == {"actions"} and manifest.classes["actions"] == ("a", "b", "c")
 
 
+def test_a_column_may_say_what_a_clip_is_a_segment_of(raw, stage):
+    samples = [f"{('bow', 'wave')[i % 2]} of p{i // 4}" for i in range(24)]
+    header, *rows = (raw / "clips.csv").read_text().splitlines()
+    lines = [f"{header},walk", *(f"{row},{sample}" for row, sample in zip(rows, samples, strict=True))]
+    (raw / "clips.csv").write_text("\n".join(lines))
+    assert [clip.sample for clip in stage(sample="walk").clips] == samples
+
+
 def test_a_table_for_each_split_and_an_event_in_two_of_them(tmp_path, stage, make_clip):
     rows = write_events(tmp_path / "raw", make_clip)
     files = {split: f"{split}.csv" for split in ("train", "val", "test")}

@@ -202,6 +202,16 @@ def test_val_is_taken_out_of_train_in_proportion(tmp_path, capsys):
     assert "13% of train becomes val, classes in proportion" in capsys.readouterr().err
 
 
+def test_the_fractions_say_how_many_are_in_a_split_and_the_seed_which(tmp_path):
+    write_set(tmp_path / "raw")
+    first, second = ({c.clip_id: c.split for c in ingested(FOLDERS, split={"seed": seed}).clips} for seed in (0, 1))
+    assert first != second
+    assert Counter(first.values()) == Counter(second.values()) == {"train": 12, "val": 4, "test": 4}
+    manifest = ingested(FOLDERS, split={"train_frac": 0.5, "val_frac": 0.1, "test_frac": 0.4})
+    counts = Counter((clip.split, clip.labels["class"]) for clip in manifest.clips)
+    assert counts == {(s, c): n for s, n in (("train", 5), ("val", 1), ("test", 4)) for c in ("cat", "dog")}
+
+
 def test_the_epoch_may_be_chosen_on_the_folder_test(tmp_path):
     write_set(write_set(tmp_path / "raw", "train"), "test")
     reader = {**FOLDERS, "splits": {"train": "train", "val": "test", "test": None}}

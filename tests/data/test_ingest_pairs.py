@@ -120,6 +120,15 @@ def test_a_table_of_pairs_becomes_a_manifest_and_crops():
     assert set(folder["3.png#10,10,20,30+40,12,20,28"].unique().tolist()) == {0, 60}
 
 
+def test_columns_say_who_they_are_and_how_many_there_are():
+    names = {"walking": ("ann", "bob"), "standing": ("cy", "ann")}
+    write([(*row, *names[row[1]], 12) for row in draw_set()], header=[*HEADER, "who", "whom", "n"])
+    people = {**table()["people"], "ids": ["who", "whom"], "persons": "n"}
+    found = {clip.clip_id: clip.people for clip in ingested(table(people=people)).clips}
+    assert found.keys() == {f"{number}.png#{who}" for number in range(12) for who in ("ann+bob", "cy+ann")}
+    assert {own.persons for own in found.values() if own} == {12}
+
+
 def test_the_pairs_of_a_picture_are_never_in_two_splits():
     write(draw_set())
     found = splits_of(ingested(table()), lambda clip: clip.path)

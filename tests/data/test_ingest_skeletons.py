@@ -1,6 +1,7 @@
 """The stage `ingest` where clips have skeletons, or are nothing else."""
 
 import hashlib
+import json
 import os
 import pickle
 from pathlib import Path
@@ -12,6 +13,7 @@ from ruamel.yaml import YAML
 from actrec.data import quarantine
 from actrec.data.manifest import load_manifest
 from actrec.errors import UserError
+from actrec.pose.layouts import LAYOUTS
 from pipeline import ingest
 
 REPO = Path(__file__).resolve().parents[2]
@@ -71,6 +73,17 @@ def write_npz(file, names):
     arrays = {f"{name}/keypoint": keypoints(number) for number, name in enumerate(names)}
     file.parent.mkdir(parents=True, exist_ok=True)
     np.savez(file, **arrays, img_shape=np.array([54, 96]))  # pyright: ignore[reportArgumentType]
+
+
+def write_csv(file, name, number, joints):
+    rows = [f"{name},0,0,{joint},{number},{at}" for at, joint in enumerate(joints, start=1)]
+    file.write_text("\n".join(["name,frame,person,joint,x,y", *rows]) + "\n")
+
+
+def write_coco_json(file, name, number, joints):
+    values = [value for at, _ in enumerate(joints, start=1) for value in (number, at, 2)]
+    images = [{"id": 0, "file_name": f"{name}/0.jpg"}]
+    file.write_text(json.dumps({"images": images, "annotations": [{"image_id": 0, "keypoints": values}]}))
 
 
 def annotation(name, number, label, **changes):
@@ -178,7 +191,8 @@ def test_a_hostile_pickle_is_refused(root, stage):
         stage({**FROM_PICKLE, "splits": None}, PICKLE)
 
 
-def test_raw_ntu_text_is_named_by_its_files_and_not_read(root, stage, monkeypatch):
+@pytest.mark.parametrize("kind", ["ntu_text", "ntu_text_2d"])
+def test_raw_ntu_text_is_named_by_its_files_and_not_read(root, stage, monkeypatch, kind):
     """NTU60, cross-subject: subjects 1 and 2 train. What is held out is test, and val comes out of train."""
     monkeypatch.setattr("actrec.store.skeleton_files.run_each", lambda *_, **__: pytest.fail("read"))
     for subject in (1, 2, 3, 4):
@@ -186,7 +200,7 @@ def test_raw_ntu_text_is_named_by_its_files_and_not_read(root, stage, monkeypatc
             file = root / f"nturgb+d_skeletons/S001C001P{subject:03}R001A{action:03}.skeleton"
             file.parent.mkdir(exist_ok=True)
             file.write_text(f"1\n0\n{subject} {action}\n")
-    source = {"kind": "ntu_text", "path": "nturgb+d_skeletons", "layout": "ntu25"}
+    source = {"kind": kind, "path": "nturgb+d_skeletons", "layout": "ntu25"}
     reader = {"kind": "ntu", "head": "action", "dataset": "ntu60", "protocol": "xsub", "held_out": "test"}
     coarse = {"of": "action", "head": "kind", "map": "ntu60_semantic"}
     manifest = stage({**reader, "media": ".", "missing": {"kind": "keep"}}, source, coarse=coarse)
@@ -200,6 +214,20 @@ def test_raw_ntu_text_is_named_by_its_files_and_not_read(root, stage, monkeypatc
     assert (clip.clip_id, clip.skeleton_name) == (name, name)
     assert clip.skeleton_path == f"nturgb+d_skeletons/{name}.skeleton"
     assert clip.skeleton_sha256 == clip.sha256 == sha256(root / clip.skeleton_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix", "layout", "write"),
+    [("csv", ".csv", "utkinect20", write_csv), ("coco_json", ".json", "ma52_28", write_coco_json)],
+)
+def test_tables_and_json_files_are_read_for_the_names_in_them(root, stage, kind, suffix, layout, write):
+    (root / "joints").mkdir()
+    for i in range(6):
+        write(root / f"joints/file{i}{suffix}", f"c{i}", i + 1, LAYOUTS[layout].joints)
+    write_table(root, *(f"c{i},{'ab'[i % 2]},{('train', 'val', 'test')[i // 2]}" for i in range(6)))
+    manifest = stage({**CSV, "split": "split"}, {"kind": kind, "path": "joints", "layout": layout})
+    found = [(clip.skeleton_path, clip.skeleton_name) for clip in manifest.clips]
+    assert found == [(f"joints/file{i}{suffix}", f"c{i}") for i in range(6)]
 
 
 # --- beside videos ------------------------------------------------------------------------------------------------

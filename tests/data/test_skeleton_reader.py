@@ -39,6 +39,11 @@ def test_the_rows_are_those_of_the_splits(tmp_path):
     ]
 
 
+def test_the_list_of_test_is_test_and_val_may_have_none(tmp_path):
+    rows = read(tmp_path, splits={"train": "xsub_train", "val": None, "test": "xsub_val"})
+    assert [(row.path, row.split) for row in rows] == [("p1_c", "train"), ("p1_a", "train"), ("p2_b", "test")]
+
+
 def test_without_splits_they_are_all_there_is(tmp_path):
     rows = read(tmp_path, splits=None, group_regex=r"p(\d)")
     assert [(row.path, row.split, row.group) for row in rows] == [

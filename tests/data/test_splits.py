@@ -138,6 +138,12 @@ def given_without_val(num_groups):
     return [*train, sample("t", group="other", split="test")]
 
 
+@pytest.mark.parametrize("samples", [people(12, "ab", 3), given_without_val(8)], ids=["shared out", "val from train"])
+def test_another_seed_is_another_split(samples):
+    first, second = (assign_splits(samples, **KEYS, seed=seed)[0] for seed in (0, 1))
+    assert first != second
+
+
 def test_val_comes_out_of_train_in_whole_groups():
     samples = given_without_val(8)
     splits, note = assign_splits(samples, **KEYS, seed=0)

@@ -212,14 +212,15 @@ def test_a_sample_without_any_modality_is_an_error():
 # --- one modality, precision, dropout -------------------------------------------------------------------------------
 
 
-def test_one_modality_is_a_plain_transformer():
-    network = make(widths={"rgb": 12}, bottleneck_tokens=0)
+@pytest.mark.parametrize("heads", [2, 4, 8])
+def test_one_modality_is_a_plain_transformer(heads):
+    network = make(widths={"rgb": 12}, bottleneck_tokens=0, attention_heads=heads)
     tokens = make_tokens()["rgb"]
     stream = network.streams["rgb"]
     with torch.inference_mode():
         x = stream.projection(tokens) + stream.modality
         for layer in stream.layers:
-            x = through(layer, x)
+            x = through(layer, x, heads)
         found = network({"rgb": tokens}, {"rgb": torch.ones(3, dtype=torch.bool)})
     assert torch.allclose(found, stream.norm(x.mean(dim=1)), atol=1e-5)
 

@@ -125,7 +125,11 @@ def test_prototypes_are_buffers_and_embeddings_have_the_published_sizes():
 # --- losses -----------------------------------------------------------------------------------------------------------
 
 
-def plain_calibration(embeddings, probs, labels, members, prototypes, factors):
+PUBLISHED = {"false_negative_factors": (1.0, 0.1, 0.5), "temperature": 0.125, "doubt_scale": 0.125}
+OTHERS = {"false_negative_factors": (0.3, 2.0, 0.7), "temperature": 0.25, "doubt_scale": 0.5}
+
+
+def plain_calibration(embeddings, probs, labels, members, prototypes, factors, *, temperature, doubt_scale):
     """Return the same one clip and one group at a time, from the members [(clip, class)] of the groups."""
     total = 0.0
     for clip, label in enumerate(labels.tolist()):
@@ -136,27 +140,29 @@ def plain_calibration(embeddings, probs, labels, members, prototypes, factors):
             if own := [other for other, cls in members[group] if cls == label]:
                 wrong = sum(embeddings[other] for other in own)
                 alike = float(nn.functional.cosine_similarity(embeddings[clip], wrong, dim=0))
-                scores[label] += 0.125 * (1 - float(probs[clip, label])) * (sign * alike - 1)
-            scores = [factor * score / 0.125 for score in scores]
+                scores[label] += doubt_scale * (1 - float(probs[clip, label])) * (sign * alike - 1)
+            scores = [factor * score / temperature for score in scores]
             total += math.log(sum(math.exp(score) for score in scores)) - scores[label]
     return total / len(labels)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_calibration_against_one_clip_at_a_time(seed):
-    pcan = make("calibration")
+@pytest.mark.parametrize(("seed", "settings"), [(0, PUBLISHED), (1, PUBLISHED), (2, PUBLISHED), (0, OTHERS)])
+def test_calibration_against_one_clip_at_a_time(seed, settings):
+    pcan = make("calibration", **settings)
+    fine_factors = (*settings["false_negative_factors"], 1)
+    scale = {name: settings[name] for name in ("temperature", "doubt_scale")}
     tokens, fine, coarse, fine_labels, coarse_labels = clips = make_clips(40, seed=seed)
     parts = pcan.penalties("rgb", *clips)
     coarse_right = coarse.argmax(dim=1) == coarse_labels
     for name, level, logits, known, groups, factors in (
-        ("fine", pcan.fine, fine, fine_labels, fine_groups(fine, fine_labels, coarse_right), (1, 0.1, 0.5, 1)),
+        ("fine", pcan.fine, fine, fine_labels, fine_groups(fine, fine_labels, coarse_right), fine_factors),
         ("coarse", pcan.coarse, coarse, coarse_labels, coarse_groups(coarse, coarse_labels), (1, 1)),
     ):
         embeddings = level["rgb"].projection(tokens.max(dim=1).values).detach()
         members = [group.nonzero().tolist() for group in groups]
         assert all(members)
         expected = plain_calibration(
-            embeddings, logits.softmax(dim=1), known, members, level["rgb"].prototypes, factors
+            embeddings, logits.softmax(dim=1), known, members, level["rgb"].prototypes, factors, **scale
         )
         assert float(parts[f"rgb/calibration_{name}"].detach()) == pytest.approx(0.2 * expected, rel=1e-5)
 

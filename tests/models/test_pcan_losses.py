@@ -62,6 +62,10 @@ CLIP = {
         ({"factors": (1, 1)}, 2.034270),
         # The factor is on the scores, (.117, .16), not on the loss: ln(1 + e^.043) + 1.103186 = .714878 + 1.103186.
         ({"factors": (0.1, 1)}, 1.818064),
+        # Half the temperature doubles the scores, (2.34, 3.2) and (1.8, 3.2): ln(1 + e^.86) + ln(1 + e^1.4).
+        ({"factors": (1, 1), "temperature": 0.25}, 2.833299),
+        # Without doubt there is no push, (1.2, 1.6) twice: 2 ln(1 + e^.4).
+        ({"factors": (1, 1), "doubt_scale": 0.0}, 1.826031),
         # No false positives of class 0, so no push, (.6, .8) / .5: .931084 + ln(1 + e^.4) = .931084 + .913015.
         ({"factors": (1, 1), "found": torch.tensor([[True, True], [False, True]])}, 1.844099),
         # No prototype of class 0: cosine 0. Scores (-.03, 1.6) and (-.3, 1.6): ln(1 + e^1.63) + ln(1 + e^1.9)

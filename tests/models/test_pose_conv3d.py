@@ -23,15 +23,19 @@ def stage(inputs, middle, blocks, *, frames):
     return bottleneck(inputs, middle, frames=frames, first=True) + rest
 
 
-@pytest.mark.parametrize("channels", [17, 28])
-def test_parameters_by_hand(channels):
+@pytest.mark.parametrize(
+    ("channels", "blocks", "width"), [(17, (4, 6, 3), 32), (28, (4, 6, 3), 32), (17, (1, 2, 3), 4), (17, (3, 1, 2), 6)]
+)
+def test_parameters_by_hand(channels, blocks, width):
     with torch.device("meta"):
-        network = pose_conv3d(channels=channels)
-    stem = channels * 32 * 49 + 2 * 32
-    stages = stage(32, 32, 4, frames=1) + stage(128, 64, 6, frames=3) + stage(256, 128, 3, frames=3)
+        network = pose_conv3d(channels=channels, blocks=blocks, width=width)
+    stem = channels * width * 49 + 2 * width
+    first, second, third = blocks
+    stages = stage(width, width, first, frames=1) + stage(4 * width, 2 * width, second, frames=3)
+    stages += stage(8 * width, 4 * width, third, frames=3)
     found = sum(parameter.numel() for parameter in network.parameters())
-    assert found == stem + stages
-    if channels == 17:
+    assert found == stem + stages and network.width == 16 * width
+    if (channels, width) == (17, 32):
         assert found == 1_994_080  # published as 2.0 M
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from actrec.models.relation import RelationNeck
 
@@ -18,11 +19,10 @@ FIRST = {
 }
 
 
-def neck(fusion, widths=None, hidden=HIDDEN):
+def neck(fusion, widths=None, hidden=HIDDEN, *, visual_dim=256, dropout=0.3):
     torch.manual_seed(0)
-    return RelationNeck(
-        widths=widths or {"rgb": 512, "geometry": 8}, visual_dim=256, hidden=hidden, fusion=fusion, dropout=0.3
-    ).eval()
+    widths = widths or {"rgb": 512, "geometry": 8}
+    return RelationNeck(widths=widths, visual_dim=visual_dim, hidden=hidden, fusion=fusion, dropout=dropout).eval()
 
 
 def pairs(count=5):
@@ -37,6 +37,22 @@ def swapped(tokens):
 @pytest.mark.parametrize("fusion", FIRST)
 def test_parameters_as_counted_by_hand(fusion):
     assert sum(p.numel() for p in neck(fusion).parameters()) == SHARED + FIRST[fusion]
+
+
+def test_other_sizes_as_counted_by_hand():
+    model = neck("concat", {"rgb": 10, "geometry": 8}, [8, 5, 3], visual_dim=6)
+    # Look 10*6+6, person 6*4+4 and 4*4+4, geometry 8*2+2; then 4 + 4 + 2 to 8, 8 to 5 and 5 to 3.
+    assert sum(p.numel() for p in model.parameters()) == 66 + 28 + 20 + 18 + (10 * 8 + 8) + (8 * 5 + 5) + (5 * 3 + 3)
+    assert model({"rgb": torch.zeros(2, 2, 10), "geometry": torch.zeros(2, 1, 8)}, {}).shape == (2, 3)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_dropout_is_that_of_all_layers_but_the_first_of_a_person(dropout):
+    """That one always loses a fifth, as published; without people nothing does."""
+    rates = [layer.p for layer in neck("concat", dropout=dropout).modules() if isinstance(layer, nn.Dropout)]
+    assert rates == [0.2, dropout, dropout, dropout]
+    model, tokens = neck("concat", {"geometry": 8}, dropout=dropout).train(), {"geometry": pairs()["geometry"]}
+    assert torch.equal(model(tokens, {}), model(tokens, {})) == (dropout == 0)
 
 
 @pytest.mark.parametrize(

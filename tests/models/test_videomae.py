@@ -1,5 +1,6 @@
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -110,6 +111,25 @@ def test_the_base_size_has_the_parameters_of_a_vit_b_over_tubelets():
     with torch.device("meta"):
         tokens = network(clips)
     assert tokens.shape == (2, 1568, 768)
+
+
+@pytest.mark.parametrize(
+    ("setting", "grid", "heads"),
+    [
+        ({"patch_px": 8}, (2, 4, 4), 3),
+        ({"tubelet_frames": 1}, (4, 2, 2), 3),
+        ({"tubelet_frames": 4}, (1, 2, 2), 3),
+        ({"attention_heads": 4}, (2, 2, 2), 4),
+    ],
+    ids=str,
+)
+def test_random_weights_are_of_the_size_that_is_asked_for(setting, grid, heads):
+    with torch.device("meta"):
+        network = VideoMae(weights={**TINY, **setting}, clip_frames=FRAMES, input_px=SIZE, token_grid=None).eval()
+        attentions = network.attentions(torch.zeros((1, FRAMES, SIZE, SIZE, 3), dtype=torch.uint8))
+    tokens = math.prod(grid)
+    assert network.grid == grid
+    assert [tuple(layer.shape) for layer in attentions] == [(1, heads, tokens, tokens)] * 2
 
 
 def test_random_weights_come_from_the_seed_and_have_no_name():

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from torchvision.models import ResNet18_Weights, get_model
+from torchvision.models import ResNet18_Weights, get_model, get_model_weights
 
 from actrec.errors import UserError
 from actrec.models.resnet_frames import ResNetFrames
+from actrec.models.resnet_mel import ResNetMel
 from actrec.models.small3d import Small3d
+from actrec.models.video_net import VideoNet
 from actrec.models.weights import load_weights, read_tensors
 from actrec.training.checkpoint import save_tensors
 
@@ -56,6 +58,14 @@ def test_a_file_fills_the_network_and_is_named_by_its_digest(saved):
     network = small(2)
     assert not same(network, source)
     assert load(network, path) == sha256(path)
+    assert same(network, source)
+
+
+def test_a_path_is_read_from_the_folder_that_stages_run_in(saved, monkeypatch):
+    path, source = saved
+    monkeypatch.chdir(path.parent)
+    network = small(2)
+    load(network, "w.pt", digest=sha256(path))
     assert same(network, source)
 
 
@@ -262,6 +272,54 @@ def test_a_file_that_lies_there_is_taken(hub, offline, resnet):
     state = resnet.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in network.network.state_dict().items())
     assert offline == []
+
+
+def test_of_a_file_that_lies_there_sound_takes_the_mean_over_colours(hub, offline, resnet):
+    hub.mkdir(parents=True)
+    torch.save(resnet.state_dict(), hub / NAME)
+    network = ResNetMel(depth=18, weights=PUBLISHED)
+    assert network.weights_sha256 == sha256(hub / NAME) and offline == []
+    state = resnet.state_dict()
+    state["conv1.weight"] = state["conv1.weight"].mean(dim=1, keepdim=True)
+    assert all(torch.equal(value, state[name]) for name, value in network.network.state_dict().items())
+
+
+@pytest.mark.parametrize(("kind", "source"), [("mc3_18", "torchvision"), ("s3d", "file")])
+def test_a_network_of_clips_takes_the_file_but_for_the_classifier(hub, offline, kind, source):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = get_model(kind).state_dict()
+    file = hub / Path(get_model_weights(kind)["KINETICS400_V1"].url).name
+    hub.mkdir(parents=True)
+    torch.save(state, file)
+    weights = {
+        "torchvision": {"kind": "torchvision", "name": "KINETICS400_V1"},
+        "file": {"kind": "file", "path": str(file), "sha256": sha256(file)},
+    }
+    network = VideoNet(kind=kind, clip_frames=8, input_px=32, weights=weights[source])
+    assert network.weights_sha256 == sha256(file) and offline == []
+    found = network.network.state_dict()
+    assert len(found) == len(state) - 2
+    assert all(torch.equal(value, state[name]) for name, value in found.items())
+
+
+@pytest.mark.parametrize("modality", ["rgb", "audio"])
+@pytest.mark.parametrize(
+    ("depth", "name", "file"),
+    [
+        (18, "IMAGENET1K_V1", "resnet18-f37072fd.pth"),
+        (50, "IMAGENET1K_V1", "resnet50-0676ba61.pth"),
+        (50, "IMAGENET1K_V2", "resnet50-11ad3fa6.pth"),
+    ],
+)
+def test_each_name_is_a_file_of_its_own(hub, offline, modality, depth, name, file):
+    settings = {"depth": depth, "weights": {"kind": "torchvision", "name": name}}
+    with torch.device("meta"), pytest.raises(UserError, match=f"resnet{depth} {name}"):
+        if modality == "rgb":
+            ResNetFrames(**settings, temporal="mean", clip_frames=2, input_px=112)
+        else:
+            ResNetMel(**settings)
+    assert [url.rpartition("/")[2] for url, *_ in offline] == [file]
 
 
 def test_what_is_fetched_is_taken(hub, monkeypatch, resnet):

@@ -1,3 +1,6 @@
+import hashlib
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -58,8 +61,8 @@ def count(network):
 
 def by_hand(channels, stages):
     """Parameters of stem, stages (width, inner width, narrow layer, blocks) and conv5; all shortcuts have norms."""
-    found = channels * 24 * 9 + 24 * 5 + 2 * 24
-    inputs = 24
+    inputs = stages[0][0]
+    found = channels * inputs * 9 + inputs * 5 + 2 * inputs
     for width, inner, narrow, blocks in stages:
         found += inputs * width + 2 * width
         for block in range(blocks):
@@ -79,6 +82,14 @@ def test_parameters_by_hand(channels):
     assert count(pose) == by_hand(channels, [(24, 54, 8, 5), (48, 108, 8, 11), (96, 216, 16, 7)])
     if channels == 17:
         assert [round(count(part) / 1e6, 2) for part in (rgb, pose)] == [1.98, 0.52]
+
+
+def test_parameters_of_other_widths_of_pictures_by_hand():
+    with torch.device("meta"):
+        rgb = x_shift_rgb(blocks=(1, 2, 3, 1), widths=(8, 16, 24, 32)).eval()
+        tokens = rgb(torch.zeros((2, 3, 32, 32, 3), dtype=torch.uint8))
+    assert count(rgb) == by_hand(3, [(8, 18, 8, 1), (16, 36, 8, 2), (24, 54, 8, 3), (32, 72, 8, 1)])
+    assert tokens.shape == (2, 1, 72) and rgb.width == 72
 
 
 def test_shapes_are_the_published_ones():
@@ -113,6 +124,23 @@ def test_the_shift_carries_what_happens_to_the_neighbours():
     with torch.inference_mode():
         differs = (stage(maps) - stage(other)).abs().amax(dim=(0, 1, 3, 4)) > 0
     assert differs.tolist() == [False, True, True, True, False]
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+TINY = {"rgb": partial(x_shift_rgb, **TINY_RGB), "pose": partial(x_shift_pose, **TINY_POSE)}
+
+
+@pytest.mark.parametrize("modality", TINY)
+@pytest.mark.parametrize("is_of_both", [False, True])
+def test_a_file_fills_the_stream_that_is_meant(tmp_path, modality, is_of_both):
+    states = {of: make().network.state_dict() for of, make in TINY.items()}
+    of_both = {f"backbones.{of}.network.{name}": value for of, own in states.items() for name, value in own.items()}
+    torch.save(of_both if is_of_both else states[modality], tmp_path / "w.pt")
+    digest = hashlib.sha256((tmp_path / "w.pt").read_bytes()).hexdigest()
+    loaded = TINY[modality](weights={"kind": "file", "path": str(tmp_path / "w.pt"), "sha256": digest})
+    assert loaded.weights_sha256 == digest
+    assert all(torch.equal(value, states[modality][name]) for name, value in loaded.network.state_dict().items())
 
 
 # --- attention --------------------------------------------------------------------------------------------------------
