@@ -21,16 +21,6 @@ def read_cell(cell: str) -> str:
     return cell[1:] if _QUOTED.match(cell) else cell
 
 
-def listed(names: Iterable[str]) -> str:
-    """Return several classes in one cell, `name|name`, where a name's own \\ and | stand as \\\\ and \\|."""
-    return "|".join(map(_escape, names))
-
-
-def ranking(named: Iterable[tuple[str, float]]) -> str:
-    """Return classes with their probabilities in one cell, `name:prob|name:prob`, names as in `listed`."""
-    return "|".join(f"{_escape(name)}:{prob:.4f}" for name, prob in named)
-
-
 def csv_text(header: Sequence[str], rows: Iterable[Iterable[str | float | None]]) -> str:
     """Return a table as CSV text, with one newline a row on every system.
 
@@ -50,7 +40,3 @@ def read_csv(lines: Iterable[str]) -> list[list[str]]:
         lines: A file opened with newline="", or such lines.
     """
     return [[read_cell(cell) for cell in row] for row in csv.reader(lines)]
-
-
-def _escape(name: str) -> str:
-    return name.replace("\\", "\\\\").replace("|", "\\|")

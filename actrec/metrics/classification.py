@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,9 +106,9 @@ def true_ranks(scores: Scores) -> npt.NDArray[np.int64]:
     return 1 + (scores.probs > own).sum(axis=1) + ((scores.probs == own) & before).sum(axis=1)
 
 
-def top_classes(scores: ClipScores, k: int) -> npt.NDArray[np.int64]:
-    """Return (n, min(k, c)) the likeliest classes, likeliest first; of equals the lowest number first."""
-    return np.argsort(-scores.probs, axis=1, kind="stable")[:, :k]
+def top_classes(probs: npt.NDArray[np.floating[Any]], k: int) -> npt.NDArray[np.int64]:
+    """Return (…, min(k, c)) the likeliest classes of probs (…, c), likeliest first; of equals the lowest number."""
+    return np.argsort(-probs, axis=-1, kind="stable")[..., :k]
 
 
 def confusion_matrix(scores: Scores) -> npt.NDArray[np.int64]:

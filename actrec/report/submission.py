@@ -53,5 +53,5 @@ def submission_csv(all_scores: Iterable[AnyScores], *, split: str, outputs: tupl
 
 
 def _best(scores: ClipScores) -> list[Sequence[int | str]]:
-    best = top_classes(scores, TOP_K)
+    best = top_classes(scores.probs, TOP_K)
     return [[*own, *[""] * (TOP_K - best.shape[1])] for own in best.tolist()]

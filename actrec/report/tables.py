@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from actrec.cells import csv_text, listed, ranking
+from actrec.cells import csv_text
 from actrec.console import say
 from actrec.metrics import classification, multi_label
+from actrec.metrics.answers import listed, ranking
 from actrec.metrics.classification import (
     TOP_K,
     Scores,
@@ -78,7 +79,7 @@ def predictions_csv(all_scores: Iterable[AnyScores]) -> str:
 def _prediction_rows(scores: AnyScores) -> Iterator[Sequence[str | int]]:
     names = scores.class_names
     blank = ("",) * len(scores.clip_ids)
-    best = top_classes(scores, TOP_K).tolist()
+    best = top_classes(scores.probs, TOP_K).tolist()
     clips = zip(scores.clip_ids, scores.paths or blank, scores.groups or blank, strict=True)
     for clip, answer, top, probs in zip(clips, _answers(scores), best, scores.probs, strict=True):
         clip_id, path, group = clip

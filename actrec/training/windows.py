@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from actrec.cells import listed, ranking
 from actrec.console import progress
 from actrec.data.sounds import sound_beside
 from actrec.errors import BadItem, UserError
@@ -21,7 +20,8 @@ from actrec.media.clip import read_clip
 from actrec.media.facts import MediaFacts
 from actrec.media.probe import probe
 from actrec.media.sound import read_log_mel
-from actrec.metrics.classification import TOP_K
+from actrec.metrics.answers import listed, ranking
+from actrec.metrics.classification import TOP_K, top_classes
 from actrec.metrics.multi_label import said_classes
 from actrec.models.recogniser import Recogniser
 from actrec.outputs import label_head
@@ -198,7 +198,7 @@ def _predict(
 def _row(window: _Window, output: str, probs: npt.NDArray[np.float32]) -> Prediction:
     head = label_head(output)
     names = window.about.classes[head]
-    best = np.argsort(-probs, kind="stable")[:TOP_K].tolist()
+    best = top_classes(probs, TOP_K).tolist()
     several = head in window.about.multi_label
     predicted = listed(compress(names, said_classes(probs))) if several else names[best[0]]
     top5 = ranking((names[k], float(probs[k])) for k in best)

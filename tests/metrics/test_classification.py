@@ -90,7 +90,7 @@ def test_of_equal_probabilities_the_lowest_class_number_comes_first() -> None:
     scores = scores_of(flat, [0, 1, 2, 3, 4, 5, 6])
     assert predicted_classes(scores).tolist() == [0] * 7
     assert true_ranks(scores).tolist() == [1, 2, 3, 4, 5, 6, 7]
-    assert top_classes(scores, 3).tolist() == [[0, 1, 2]] * 7
+    assert top_classes(scores.probs, 3).tolist() == [[0, 1, 2]] * 7
     assert (summarise(scores)["top1"], summarise(scores)["top5"]) == (1 / 7, 5 / 7)
 
 
@@ -99,7 +99,7 @@ def test_ranks_agree_with_the_sorted_classes() -> None:
     rng = np.random.default_rng(0)
     probs = rng.multinomial(10, [1 / 6] * 6, size=200) / 10
     scores = scores_of(probs, rng.integers(0, 6, 200))
-    order = top_classes(scores, 6)
+    order = top_classes(scores.probs, 6)
     assert (order[np.arange(200), true_ranks(scores) - 1] == scores.labels).all()
     assert (order[:, 0] == predicted_classes(scores)).all()
 
