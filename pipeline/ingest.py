@@ -5,11 +5,12 @@ from pathlib import Path
 
 from actrec.console import Debug, run, say
 from actrec.data import manifest, quarantine
-from actrec.data.checks import check_root, check_rows, check_skeleton_rows
+from actrec.data.checks import check_rows, check_skeleton_rows
 from actrec.data.coarse import with_coarse
 from actrec.data.collect import make_manifest, set_aside, set_aside_skeletons, summary, warnings
 from actrec.data.problems import Problems
 from actrec.data.readers import read_index
+from actrec.data.root import check_root
 from actrec.data.skeleton_index import skeletons_of
 from actrec.params import load
 from actrec.params.load import plain

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+LOCK = Path("dvc.lock")
+CHECKED = Path("data/interim/checked.txt")
 DEMO = Path("data/raw/demo")
 MODELS = Path("models")
 RESULTS = Path("results")

@@ -2,11 +2,15 @@
 
 from actrec.store.closure import files, is_only_docstring
 
-STAGES = ("demo", "ingest", "skeletons", "frames", "mels", "features", "train", "evaluate")
+STAGES = ("check", "demo", "ingest", "skeletons", "frames", "mels", "features", "train", "evaluate")
 
-
-# Tables that a module reads beside its code.
-_TABLES = {"actrec/data/coarse.py": "actrec/data/maps", "actrec/data/public_sets.py": "actrec/data/lists"}
+# What decides a result besides imported code: tables that a module reads, and what may stand in params.yaml, which
+# counts for the stage that checks it and for no other.
+_BESIDE = {
+    "actrec/data/coarse.py": "actrec/data/maps",
+    "actrec/data/public_sets.py": "actrec/data/lists",
+    "pipeline/check.py": "actrec/params",
+}
 
 
 def code_deps(stage: str) -> list[str]:
@@ -15,7 +19,7 @@ def code_deps(stage: str) -> list[str]:
     A folder stands for all Python files below it if every one of them counts; else its files stand for themselves.
     """
     needed = set(files(f"pipeline.{stage}"))
-    found: set[str] = {_TABLES[name] for file in needed if (name := file.as_posix()) in _TABLES}
+    found: set[str] = {_BESIDE[name] for file in needed if (name := file.as_posix()) in _BESIDE}
     for file in needed:
         folder = file.parent
         is_package = len(folder.parts) > 1

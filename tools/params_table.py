@@ -39,8 +39,9 @@ Made by `python -m tools.params_table > docs/params.md`, from `actrec/params/` a
 date.
 
 A change of a setting runs the stages again that name it in `dvc.yaml`; then those which read what these have written,
-and only if that is no longer the same. (`ingest` reads what `demo` draws where `data.root` is
-`data/raw/demo`.) `<name>` stands for a name that you choose; (csv), (resnet/file) are the kinds that have the setting.
+and only if that is no longer the same. Before them `check` looks at the whole file, at each edit. (`ingest` reads what
+`demo` draws where `data.root` is `data/raw/demo`.) `<name>` stands for a name that you choose; (csv), (resnet/file) are
+the kinds that have the setting.
 """
 
 
@@ -89,7 +90,9 @@ def _choice_above(key: str, choices: Mapping[str, str]) -> str:
 def stages_of(key: str) -> tuple[list[str], list[str]]:
     """Return the stages that a change of a setting runs again, and those that then may have other inputs."""
     pipeline = _pipeline()
-    declared = [s for s in STAGES if any(key == own or key.startswith(f"{own}.") for own in pipeline[s]["params"])]
+    declared = [
+        s for s in STAGES if any(key == own or key.startswith(f"{own}.") for own in pipeline[s].get("params", []))
+    ]
     reached = set(declared)
     for stage in STAGES:
         reads = {name.replace("${data.root}", str(paths.DEMO)) for name in pipeline[stage]["deps"]}

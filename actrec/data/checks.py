@@ -10,7 +10,6 @@ from pathlib import Path
 from actrec.data.manifest import SPLITS, Clip, Split, classes_of
 from actrec.data.problems import Kind, Problems
 from actrec.data.rows import Row, has_scheme, id_fault
-from actrec.errors import UserError
 
 HAS_SCHEME = Kind("a path with a scheme", "Only files are read: download it, and give its path below data.root.")
 ABSOLUTE = Kind(
@@ -45,19 +44,6 @@ EMPTY_SPLIT = Kind(
 )
 
 _DRIVE = re.compile(r"[A-Za-z]:")
-
-
-def check_root(root: Path) -> None:
-    """Stop if there is no such folder.
-
-    Raises:
-        UserError: with the usual reason.
-    """
-    if not root.is_dir():
-        raise UserError(
-            f"data.root is '{root}': no such folder (from {Path.cwd()}). `dvc exp run --queue` and `--temp` run in "
-            "a folder without git-ignored files: there the data must be tracked (dvc add), or data.root be absolute."
-        )
 
 
 Hasher = Callable[[Sequence[Path]], Mapping[Path, str]]

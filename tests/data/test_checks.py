@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from actrec.data.checks import check_root, check_rows
+from actrec.data.checks import check_rows
 from actrec.data.problems import Problems
+from actrec.data.root import check_root
 from actrec.data.rows import UNKNOWN_SPLIT, Row
 from actrec.errors import UserError
 

@@ -295,7 +295,11 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 
 
 def test_every_stage_has_params(pipeline: Pipeline) -> None:
-    assert {stage: len(deps) for stage, deps in pipeline._params_of.items()} == dict.fromkeys(STAGES, 1)
+    counts = {stage: len(deps) for stage, deps in pipeline._params_of.items()}
+    assert counts == {
+        **dict.fromkeys(STAGES, 1),
+        "check": 0,
+    }  # it depends on the file itself, names that are wrong included
     demo = recipes()["demo"]
     assert pipeline.dirtied_by(demo, demo) == []
 

@@ -103,6 +103,16 @@ def test_only_what_is_new_is_decoded(reproduced: Checkout, clips: Clips, make_cl
     assert reproduced.bytes_of(FRAMES) == first
 
 
+def test_a_machine_without_the_clips_can_train(reproduced: Checkout, clips: Clips) -> None:
+    assert reproduced.repro("train").ran == ["ingest"]
+    clips.folder.rename(clips.folder.with_name("far away"))
+    params = reproduced.folder / "params.yaml"
+    params.write_text(params.read_text(encoding="utf-8").replace("lr: 0.003", "lr: 0.001"), encoding="utf-8")
+    done = reproduced.repro("--allow-missing", "train")
+    assert done.ran == ["train"]
+    assert f"data.root is '{clips.folder}': no such folder now" in done.text
+
+
 def test_a_bad_clip_changes_the_quarantine_list_alone(reproduced: Checkout, clips: Clips, make_video) -> None:
     models, metrics = reproduced.bytes_of("models"), metrics_of(reproduced)
     (clips.folder / "bad.mp4").write_bytes(b"no video at all " * 100)

@@ -1,38 +1,68 @@
-"""A mistake anywhere in params.yaml stops the first stage that starts, before anything slow is loaded."""
+"""A mistake anywhere in params.yaml is told before any other stage starts, and costs nothing that was made."""
 
 from pathlib import Path
 
-from checkout import Checkout, new_checkout
+import pytest
+from checkout import Checkout, Done, new_checkout
+
+CHECKED = "data/interim/checked.txt"
+MADE = ("data", "models", "results", "dvc.lock")
+# Edits of params.yaml as a user types them, and what is answered.
+MISTAKES = {
+    "a value": ("lr: 0.003", "lr: abc", "params.yaml: train.lr is 'abc': input should be a valid number."),
+    "a key": (
+        "label_smoothing:",
+        "label_smooth:",
+        "train.label_smooth is not a setting. Did you mean train.label_smoothing?",
+    ),
+    "a key of the last stage": ("bootstrap_samples:", "boot_samples:", "Did you mean evaluate.bootstrap_samples?"),
+    "a section": ("\ntrain:", "\ntrian:", "params.yaml: trian is not a setting. Did you mean train?"),
+    "a folder": ("root: data/raw/demo", "root: data/raw/clips", "data.root is 'data/raw/clips': no such folder"),
+}
 
 
-def refuse(checkout: Checkout) -> tuple[list[str], set[str]]:
-    """Return the stages that started with a wrong learning rate, and the modules that they and dvc imported."""
+def text_of(done: Done) -> list[str]:
+    """Return what a command printed, without what the interpreter says of imports."""
+    return [line for line in done.text.splitlines() if not line.startswith("import time:")]
+
+
+def refuse(checkout: Checkout) -> set[str]:
+    """Return the modules that a refused learning rate lets dvc and its stages import."""
     done = checkout("dvc", "exp", "run", "-S", "train.lr=abc", status=None, env={"PYTHONPROFILEIMPORTTIME": "1"})
-    lines = done.text.splitlines()
-    assert done.status != 0
-    assert "error: params.yaml: train.lr is 'abc': input should be a valid number." in lines
-    return done.ran, {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+    assert done.status != 0 and done.started == ["check"]
+    assert "error: params.yaml: train.lr is 'abc': input should be a valid number." in text_of(done)
+    return {line.rpartition("|")[2].strip() for line in done.text.splitlines() if line.startswith("import time:")}
 
 
-def test_a_wrong_learning_rate_stops_the_very_first_stage(tmp_path: Path) -> None:
+def test_a_mistake_is_told_before_anything_is_made_or_loaded(tmp_path: Path) -> None:
     checkout = new_checkout(tmp_path / "new")
-    started, imported = refuse(checkout)
-    assert started == ["demo"]
+    imported = refuse(checkout)
     assert {"pipeline.paths", "pydantic"} <= imported
     assert not {"torch", "sklearn", "av"} & imported
     assert checkout.bytes_of("data").keys() == {"data/README.md"}
 
 
-def test_a_wrong_learning_rate_stops_training_before_torch_is_loaded(reproduced: Checkout) -> None:
-    before = reproduced.bytes_of("results/metrics.json")
-    started, imported = refuse(reproduced)
-    assert started == ["train"]
-    assert {"pipeline.paths", "pydantic"} <= imported
-    assert not {"torch", "sklearn", "av"} & imported
+@pytest.fixture(scope="module")
+def made(first_repro: tuple[Checkout, Done], tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    return first_repro[0].copy(tmp_path_factory.mktemp("made") / "copy")
 
-    reproduced("git", "checkout", "--quiet", "params.yaml")
-    back = reproduced.repro()
-    assert (back.ran, reproduced.bytes_of("results/metrics.json")) == ([], before)
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_costs_nothing_that_was_made(made: Checkout, name: str) -> None:
+    """DVC removes what a stage has written before it starts it: the typo must be found by then."""
+    right, wrong, answer = MISTAKES[name]
+    params, before = made.folder / "params.yaml", made.bytes_of(*MADE)
+    text = params.read_text(encoding="utf-8")
+    assert right in text
+    params.write_text(text.replace(right, wrong, 1), encoding="utf-8")
+    done = made("dvc", "repro", status=None)
+    assert done.status != 0 and done.started == ["check"] and answer in done.text
+    left = made.bytes_of(*MADE)
+    assert left == {name: content for name, content in before.items() if name != CHECKED}
+
+    params.write_text(text, encoding="utf-8")
+    back = made.repro()
+    assert (back.ran, back.restored, made.bytes_of(*MADE)) == ([], [], before)
 
 
 def test_a_stage_that_has_nothing_to_do_loads_nothing_slow(reproduced: Checkout) -> None:
