@@ -1,5 +1,6 @@
 """Recipes: complete params files, of which one at a time is the active experiment."""
 
+import re
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -89,7 +90,7 @@ def head_comment(path: Path) -> str:
 def _data_of(settings: dict[str, Any]) -> str:
     """Return what a recipe reads, and where it looks for that."""
     if settings["demo.enabled"]:
-        return f"Data: {settings['data.root']}, which its first stage draws."
+        return f"Data: {settings['data.root']}, which its stage demo draws."
     below = tuple(f"data.{name}" for name in ("reader.file", "reader.media", "reader.images", "reader.labels"))
     parts = [
         str(value)
@@ -108,6 +109,17 @@ def missing_data(active: Path) -> str:
     return f"{_data_of(settings).removesuffix('.')}: that folder is not there yet. "
 
 
+def published_weights(active: Path) -> str:
+    """Return a sentence on the weights that the model fetches, "" if there are none: a machine may have no network."""
+    settings = _settings(active)
+    names = [
+        f"{name.split('.')[2]} {value}"
+        for name, value in settings.items()
+        if re.fullmatch(r"model\.backbones\.\w+\.weights\.(name|id)", name)
+    ]
+    return f"It fetches weights when the model is first built: {', '.join(names)}. " if names else ""
+
+
 def _settings(path: Path) -> dict[str, Any]:
     """Return the settings that stand in params.yaml, valid or not; none if it cannot be read."""
     from ruamel.yaml import YAML
@@ -122,7 +134,8 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    for name in [*new, *(name for name in old if name not in new)]:
+    sections = list(dict.fromkeys(name.partition(".")[0] for name in [*new, *old]))
+    for name in sorted({**new, **old}, key=lambda name: sections.index(name.partition(".")[0])):
         if name not in old:
             yield f"+ {name}: {new[name]}"
         elif name not in new:

@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ def test_the_recipes_are_listed_with_what_they_are_for_and_need(project):
     for name, said in about.items():
         comment = (project / f"recipes/{name}.yaml").read_text(encoding="utf-8").partition("\nrecipe:")[0]
         assert " ".join(said.split()).startswith(" ".join(comment.replace("# ", " ").split()))
-    assert "Data: data/raw/demo, which its first stage draws." in about["demo"]
+    assert "Data: data/raw/demo, which its stage demo draws." in about["demo"]
     assert "Data: data/raw/clips (data.root), a folder a class." in about["folder"]
     assert "nturgb+d_rgb, ntu60_2d.pkl." in about["ntu60-rgbpose"]
 
@@ -134,6 +135,34 @@ def test_what_changed_is_told_setting_by_setting(project):
         "- train.optimizer.momentum: 0.5",
         "- train.optimizer.nesterov: True",
     ]
+
+
+def test_what_is_gone_stands_by_what_came_for_it(project):
+    text = Path("recipes/demo.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(
+        text.replace("{kind: adamw, weight", "{kind: adamw, drop: 1, weight"), encoding="utf-8"
+    )
+    changes = activate("images", Path("recipes"), Path("params.yaml"))
+    sections = [line.split()[1].partition(".")[0].rstrip(":") for line in changes]
+    assert "- train.optimizer.drop: 1" in changes and sections[-1] == "evaluate"
+    assert len(list(groupby(sections))) == len(set(sections)), "each section stands together"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "fetched"),
+    [
+        ("demo", ""),
+        ("images", "It fetches weights when the model is first built: rgb IMAGENET1K_V1. "),
+        (
+            "wildlife",
+            "It fetches weights when the model is first built: rgb MCG-NJU/videomae-base-finetuned-kinetics, "
+            "audio IMAGENET1K_V1. ",
+        ),
+    ],
+)
+def test_a_recipe_says_which_weights_it_fetches(project, recipe, fetched):
+    said = call("recipe", recipe)[1]
+    assert said.endswith(f". {fetched}Run it: dvc repro\n") and ("weights" in said) == bool(fetched)
 
 
 def test_an_edited_params_file_is_kept_before_a_recipe_replaces_it(project):

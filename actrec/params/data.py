@@ -157,7 +157,7 @@ class Data(Section):
 
 
 class Demo(Section):
-    """The synthetic data set that the first stage draws."""
+    """The synthetic data set that the stage `demo` draws."""
 
     enabled: bool = Field(description="Draw it to data/raw/demo; false: the data are your own.")
     scene: Literal["solo", "carrying", "stills", "pairs"] = Field(

@@ -25,7 +25,7 @@ def configuration_block(params: Mapping[str, Any], manifest: Manifest) -> list[s
         "model": _model(model),
         **({} if _is_fitted(model) else _steps(train)),
         "class weights": weights if isinstance(weights, str) else _listed(weights),
-        "selects on": train["select_on"],
+        "selects on": f"{train['select_on']}; of equals the {'smaller C' if _is_fitted(model) else 'lower loss'}",
         "device": f"{compute['device']}, {_several(compute['threads'], 'thread')}, {train['precision']}",
     }
     rows = [*about.items(), *(row for head in model["heads"] for row in _counts(manifest, head))]

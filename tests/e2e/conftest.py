@@ -6,8 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from checkout import STAGES, Checkout, Done, RunStages, checkout_at, new_checkout
+from checkout import Checkout, Done, RunStages, checkout_at, new_checkout
 from filelock import FileLock
+
+from tools import deps
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,7 +62,7 @@ def run_stages(monkeypatch: pytest.MonkeyPatch, without_workers: None) -> Iterat
     def run(folder: Path, *, store: Path) -> None:
         monkeypatch.chdir(folder)
         monkeypatch.setenv("ACTREC_CACHE", str(store))
-        for stage in STAGES:
+        for stage in deps.STAGES:
             importlib.import_module(f"pipeline.{stage}").main(Path("params.yaml"), debug=False)
 
     yield run

@@ -46,7 +46,7 @@ def test_a_run_is_described():
         "batch size": "64, shuffled",
         "epochs": "20, after 3 with frozen backbones, or until 8 have brought no gain",
         "class weights": "none",
-        "selects on": "class.mean_per_class_acc",
+        "selects on": "class.mean_per_class_acc; of equals the lower loss",
         "device": "auto, 2 threads, fp32",
         "class train": "3 clips: a 2, b 1",
         "class val": "1 clip: a 0, b 1",
@@ -84,6 +84,7 @@ def test_an_svm_takes_no_steps():
     found = block(params("images-hog"), manifest(train="ab"))
     assert not {"lr", "optimizer", "batch size", "epochs"} & set(found)
     assert found["model"] == "rgb hog (no weights, frozen), mean, class (svm)"
+    assert found["selects on"].endswith("; of equals the smaller C")
 
 
 def test_of_several_modalities_each_backbone_is_named():
