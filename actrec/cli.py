@@ -15,7 +15,8 @@ app = typer.Typer(
     name="actrec",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Recognise actions and behaviour in video. The pipeline runs by `dvc repro`; here is what goes around it.",
+    help="Recognise actions and behaviour in video, images, sound and skeletons. The pipeline runs by `dvc repro`; "
+    "here is what goes around it.",
     epilog=examples("actrec recipe --list", "actrec predict data/raw/demo/clips --out predictions.csv"),
 )
 _RECIPES, _SWEEPS = Path("recipes"), Path("sweeps")

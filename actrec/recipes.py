@@ -8,6 +8,7 @@ from textwrap import wrap
 from typing import Any
 
 from actrec.compare.experiment import flat
+from actrec.compare.table import setting_text
 from actrec.console import say
 from actrec.errors import UserError, did_you_mean
 from actrec.params.load import load, plain
@@ -137,8 +138,8 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     sections = list(dict.fromkeys(name.partition(".")[0] for name in [*new, *old]))
     for name in sorted({**new, **old}, key=lambda name: sections.index(name.partition(".")[0])):
         if name not in old:
-            yield f"+ {name}: {new[name]}"
+            yield f"+ {name}: {setting_text(new, name)}"
         elif name not in new:
-            yield f"- {name}: {old[name]}"
+            yield f"- {name}: {setting_text(old, name)}"
         elif old[name] != new[name]:
-            yield f"~ {name}: {old[name]} -> {new[name]}"
+            yield f"~ {name}: {setting_text(old, name)} -> {setting_text(new, name)}"

@@ -6,30 +6,41 @@ from ruamel.yaml import YAML
 
 from actrec.console import Debug, run, say
 from actrec.data.root import check_root
-from actrec.params import load
+from actrec.models.at_hand import lacking
+from actrec.params import Params, load
+from actrec.params.load import plain
 from actrec.store.files import write_atomic
 from pipeline import paths
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     """Write data/interim/checked.txt, the same whatever the settings are: so nothing else runs again for it."""
-    root = Path(load(params).data.root)
-    if root != paths.DEMO and not root.is_dir():  # the next stage makes that one
-        if not was_read(root):
-            check_root(root)
-        say(
-            f"check: data.root is '{root}': no such folder now. `dvc repro --allow-missing` goes on with what was "
-            "ingested from it; without that, ingest stops."
-        )
+    p = load(params)
+    root = Path(p.data.root)
+    is_drawn = root == paths.DEMO  # by the next stage
+    if not (is_drawn or root.is_dir() or ingest_is_frozen()):
+        check_root(root)
+    for line in weights_to_come(p):
+        say(f"check: {line}")
     write_atomic(paths.CHECKED, "params.yaml is valid\n")
 
 
-def was_read(root: Path) -> bool:
-    """Tell whether DVC has recorded that `ingest` read this folder."""
-    if not paths.LOCK.exists():
+def ingest_is_frozen() -> bool:
+    """Tell whether dvc.yaml says that `ingest` never runs: then nothing below `data.root` is read."""
+    if not paths.STAGES.exists():
         return False
-    lock = YAML(typ="safe", pure=True).load(paths.LOCK.read_text(encoding="utf-8"))
-    return str(root) in [dep["path"] for dep in lock["stages"].get("ingest", {}).get("deps", [])]
+    stages = YAML(typ="safe", pure=True).load(paths.STAGES.read_text(encoding="utf-8"))["stages"]
+    return bool(stages["ingest"].get("frozen", False))
+
+
+def weights_to_come(p: Params) -> list[str]:
+    """Return a line for each network whose weights are not here yet: better told now than after hours of decoding."""
+    found = []
+    for modality, backbone in p.model.backbones.used.items():
+        weights = plain(backbone.weights)
+        file = backbone.weights.file_of(backbone.network) if weights["kind"] == "torchvision" else ""
+        found.append((modality, lacking(weights, file)))
+    return [f"model.backbones.{modality}.weights: {text}" for modality, text in found if text]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
-LOCK = Path("dvc.lock")
+STAGES = Path("dvc.yaml")
 CHECKED = Path("data/interim/checked.txt")
 DEMO = Path("data/raw/demo")
 MODELS = Path("models")

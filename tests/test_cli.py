@@ -133,7 +133,7 @@ def test_what_changed_is_told_setting_by_setting(project):
         "~ seed: 7 -> 0",
         "~ train.optimizer.kind: sgd -> adamw",
         "- train.optimizer.momentum: 0.5",
-        "- train.optimizer.nesterov: True",
+        "- train.optimizer.nesterov: true",
     ]
 
 

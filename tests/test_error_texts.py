@@ -15,6 +15,7 @@ from actrec.report.curves import read_history
 from actrec.store.features import CachedFeatures, write_features
 from actrec.store.tree import read_index
 from actrec.training.checkpoint import load_model
+from pipeline import check
 
 REPO = Path(__file__).resolve().parents[1]
 YAML_FILE = YAML(typ="safe", pure=True)
@@ -182,7 +183,7 @@ def test_weights_that_cannot_be_fetched_are_named_with_their_place(project, monk
 
     from actrec.models.weights import load_weights
 
-    monkeypatch.setattr(torch.hub, "_hub_dir", str(project / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(project))
     for name, value in {"https_proxy": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError) as caught:
@@ -192,6 +193,21 @@ def test_weights_that_cannot_be_fetched_are_named_with_their_place(project, monk
     assert said.startswith("the weights resnet18 IMAGENET1K_V1 are not on this machine and could not be fetched (")
     assert "Fetch https://" in said and f"put the file at {project / 'hub/checkpoints/resnet18-'}" in said
     assert "weights: {kind: none}" in said
+
+
+def test_weights_that_are_not_here_are_told_before_anything_else(project, monkeypatch, capsys):
+    """And no more than told: a machine may be there to decode alone."""
+    monkeypatch.setenv("TORCH_HOME", str(project / "torch"))
+    write_params("images", data__root=".", model__backbones__rgb__weights={"kind": "torchvision", "name": "DEFAULT"})
+    check.main(Path("params.yaml"))
+    place = project / "torch/hub/checkpoints/resnet18-f37072fd.pth"
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert said.startswith("check: model.backbones.rgb.weights: resnet18-f37072fd.pth is not on this machine")
+    assert f"Without a network put it at {place} before" in said
+    place.parent.mkdir(parents=True)
+    place.touch()
+    check.main(Path("params.yaml"))
+    assert capsys.readouterr().err == ""
 
 
 # --- 9, 10: what earlier runs have left -------------------------------------------------------------------------------

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _MAX_POINTS = 80
 _NAME_CHARS = 34
 _ROW_IN = 0.34
+_MEASURE_IN, _COST_IN = 3.6, 1.5
+# Panels beside each other; more go below.
+_MAX_COLUMNS = 4
 _COLOURS = {"val": canvas.ORANGE, "test": canvas.BLUE}
 _COSTS = {"minutes": ("minutes", 1.0), "peak_memory_mb": ("memory, GB", 1000.0)}
 
@@ -28,21 +31,26 @@ def comparison_png(shown: Sequence[Point], measures: Sequence[tuple[str, str]], 
     """
     hidden, shown = len(shown) - len(shown[:_MAX_POINTS]), shown[:_MAX_POINTS]
     costs = [name for name in _COSTS if any(point.cost(name) is not None for point in shown)]
-    widths = [*(3.6 for _ in measures), *(1.5 for _ in costs)]
+    num_panels = len(measures) + len(costs)
+    is_grid = len(measures) > _MAX_COLUMNS
+    widths = [_MEASURE_IN] * (_MAX_COLUMNS if is_grid else len(measures)) + [_COST_IN] * (0 if is_grid else len(costs))
+    lines = -(-num_panels // len(widths))
     with canvas.style():
         names = canvas.short_names([point.label for point in shown], max_chars=_NAME_CHARS)
         fig = canvas.figure(
             1.0 + 0.075 * max(map(len, names)) + sum(widths),
-            1.9 + _ROW_IN * len(shown),
+            1.0 + lines * (0.9 + _ROW_IN * len(shown)),
             title=title,
             subtitle=_subtitle(shown),
             caption="\n".join(_captions(shown, names, hidden)),
         )
-        panels = fig.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
+        panels = fig.subplots(lines, len(widths), sharey=True, squeeze=False, width_ratios=widths).ravel()
         for axes, (head, metric) in zip(panels, measures, strict=False):
             _draw_measure(axes, shown, head, metric)
-        for axes, cost in zip(panels[len(measures) :], costs, strict=True):
+        for axes, cost in zip(panels[len(measures) : num_panels], costs, strict=True):
             _draw_cost(axes, shown, cost)
+        for axes in panels[num_panels:]:
+            axes.set_axis_off()
         panels[0].set_yticks(np.arange(len(shown)), names)
         panels[0].set_ylim(len(shown) - 0.5, -0.5)
         return canvas.png(fig)

@@ -37,6 +37,18 @@ class Table:
         table = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
         return f"{table}\n{self.below}\n" if self.below else table
 
+    @property
+    def least_width(self) -> int:
+        """How many characters a line takes without breaking a word, or a part of a dotted heading."""
+        headings = (name.replace(".", " ") for name in self.header)
+        columns = zip(headings, *self.rows, strict=True)
+        return sum(1 + max((len(word) for cell in column for word in cell.split()), default=0) for column in columns)
+
+    def turned(self) -> "Table":
+        """Return the table with its rows as columns: of few experiments with many numbers, easier to read."""
+        header, *rows = zip(self.header, *self.rows, strict=True)
+        return Table(header, (False, *(True for _ in self.rows)), tuple(rows), self.below)
+
     def rich(self, *, stacked: bool) -> "RichTable":
         """Return the table for a terminal; `stacked` sets the parts of long headings below each other."""
         from rich.table import Table as RichTable
@@ -58,7 +70,9 @@ class Table:
         is_terminal = console.is_terminal
         if not is_terminal:
             console = Console(file=file, width=_PLAIN_COLUMNS, color_system=None, legacy_windows=False)
-        console.print(self.rich(stacked=is_terminal), crop=False)
+        turned = self.turned()
+        fits = self.least_width <= max(console.width, turned.least_width)
+        console.print((self if fits else turned).rich(stacked=is_terminal), crop=False)
         if self.below:
             console.print(self.below, markup=False, highlight=False)
 

@@ -26,7 +26,7 @@ def hub_folder(model_id: str, revision: str) -> Path:
             f"model.backbones…weights.revision is '{revision}' for {model_id}; expected the 40 hexadecimal digits of a "
             "commit, which the model's page lists under Files, History: a branch or tag may mean other weights tomorrow"
         )
-    if folder := _cached(model_id, revision):
+    if folder := cached_folder(model_id, revision):
         return folder
     try:
         return _fetched(model_id, revision)
@@ -38,6 +38,18 @@ def hub_folder(model_id: str, revision: str) -> Path:
             f"this machine and set model.backbones…weights: {{kind: folder, path: DIR, sha256: …}}, where sha256 is "
             f"that of DIR/{WEIGHTS[0]}, or of DIR/{WEIGHTS[1]} if there is no such file"
         ) from None
+
+
+def cached_folder(model_id: str, revision: str) -> Path | None:
+    """Return the folder in the hub's cache with a model at a commit, None if not all of it is there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    def is_there(name: str) -> bool:
+        return isinstance(try_to_load_from_cache(model_id, name, revision=revision), str)
+
+    if not (is_there(CONFIG) and is_there(PREPROCESSOR) and any(map(is_there, WEIGHTS))):
+        return None
+    return Path(str(try_to_load_from_cache(model_id, CONFIG, revision=revision))).parent
 
 
 def weights_file(folder: Path) -> Path:
@@ -53,17 +65,6 @@ def weights_file(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise UserError(f"{folder}: no weights. Expected one of {', '.join(WEIGHTS)} there")
-
-
-def _cached(model_id: str, revision: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    def is_there(name: str) -> bool:
-        return isinstance(try_to_load_from_cache(model_id, name, revision=revision), str)
-
-    if not (is_there(CONFIG) and is_there(PREPROCESSOR) and any(map(is_there, WEIGHTS))):
-        return None
-    return Path(str(try_to_load_from_cache(model_id, CONFIG, revision=revision))).parent
 
 
 def _fetched(model_id: str, revision: str) -> Path:

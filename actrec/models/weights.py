@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from actrec.errors import UserError
+from actrec.models.at_hand import torch_cache
 
 # What torch.compile and data parallel training put into the names of parameters, where they wrap the network or a part.
 _WRAPPERS = frozenset({"_orig_mod", "module"})
@@ -130,8 +131,7 @@ def _torchvision_file(architecture: str, name: str) -> Path:
             f"{', '.join(choices.__members__)}. For random ones: weights: {{kind: none}}"
         )
     url = choices[name].url
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / Path(urlparse(url).path).name
+    path = torch_cache() / "checkpoints" / Path(urlparse(url).path).name
     if not path.exists():
         _download(url, path, what=f"{architecture} {name}")
     return path

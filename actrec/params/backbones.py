@@ -56,8 +56,13 @@ class VideoNet(Section):
 
     @model_validator(mode="after")
     def _weights_are_published(self) -> Self:
-        refuse_unpublished(self.weights, self.kind)
+        refuse_unpublished(self.weights, self.network)
         return self
+
+    @property
+    def network(self) -> str:
+        """What torchvision calls it."""
+        return self.kind
 
 
 class ResNetFrames(Section):
@@ -76,8 +81,13 @@ class ResNetFrames(Section):
 
     @model_validator(mode="after")
     def _weights_are_published(self) -> Self:
-        refuse_unpublished(self.weights, f"resnet{self.depth}")
+        refuse_unpublished(self.weights, self.network)
         return self
+
+    @property
+    def network(self) -> str:
+        """What torchvision calls it."""
+        return f"resnet{self.depth}"
 
 
 class Small3d(Section):
@@ -128,8 +138,13 @@ class ResNetMel(Section):
 
     @model_validator(mode="after")
     def _weights_are_published(self) -> Self:
-        refuse_unpublished(self.weights, f"resnet{self.depth}")
+        refuse_unpublished(self.weights, self.network)
         return self
+
+    @property
+    def network(self) -> str:
+        """What torchvision calls it."""
+        return f"resnet{self.depth}"
 
 
 class Hog(Section):

@@ -1,6 +1,7 @@
 """Reads params.yaml with the parser that DVC uses, so that both see the same values (PyYAML reads 1e-3 as text)."""
 
 import difflib
+import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from ruamel.yaml.error import YAMLError
 
 from actrec.errors import UserError
 from actrec.params.schema import Params
+
+_MISSING = " is missing; recipes/demo.yaml shows every setting."
 
 
 def load(path: Path | str = "params.yaml") -> Params:
@@ -50,8 +53,13 @@ def checked(raw: Any, name: str) -> Params:
     except ValidationError as error:
         # An unknown key is usually what a missing one was meant to be: it comes first.
         found = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-        problems = [f"{name}: {_describe(problem, raw)}" for problem in found]
-        raise UserError("\n".join(problems)) from None
+        told: list[str] = []
+        for problem in found:
+            text = _describe(problem, raw)
+            # Nor is that one told a second time, as missing.
+            if not any(f"Did you mean {text.removesuffix(_MISSING)}?" in other for other in told):
+                told.append(text)
+        raise UserError("\n".join(f"{name}: {text}" for text in told)) from None
 
 
 def _describe(problem: ErrorDetails, raw: dict[str, Any]) -> str:
@@ -65,7 +73,7 @@ def _describe(problem: ErrorDetails, raw: dict[str, Any]) -> str:
             hint = f"Did you mean {f'{parent}.' if parent else ''}{near[0]}?" if near else f"Known: {', '.join(known)}."
             return f"{where} is not a setting. {hint}"
         case "missing":
-            return f"{where} is missing; recipes/demo.yaml shows every setting."
+            return f"{where}{_MISSING}"
         case "union_tag_invalid":
             context = problem.get("ctx", {})
             known = context["expected_tags"].replace("'", "").split(", ")
@@ -77,7 +85,12 @@ def _describe(problem: ErrorDetails, raw: dict[str, Any]) -> str:
         case "value_error":
             return f"{f'{where}: ' if where else ''}{problem['msg'].removeprefix('Value error, ')}"
         case _:
-            return f"{where} is {got!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}."
+            return f"{where} is {_as_written(got)}: {problem['msg'][0].lower()}{problem['msg'][1:]}."
+
+
+def _as_written(value: Any) -> str:
+    """Return a value as yaml has it where Python writes another word."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
 
 
 def _written_path(loc: tuple[int | str, ...], raw: Any, *, lacks_last: bool) -> str:

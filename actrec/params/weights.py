@@ -15,11 +15,20 @@ Sha256 = Annotated[
         "is a part of the experiment. Another file is refused.",
     ),
 ]
-# What torchvision publishes for its networks that are backbones here. Asking torchvision itself would load torch.
+# What torchvision publishes for its networks that are backbones here, and in which file; the best last. Asking
+# torchvision itself would load torch.
 PUBLISHED = {
-    **dict.fromkeys(("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "mvit_v2_s", "swin3d_t"), ("KINETICS400_V1",)),
-    **dict.fromkeys(("resnet18", "resnet34"), ("IMAGENET1K_V1",)),
-    **dict.fromkeys(("resnet50", "resnet101", "resnet152"), ("IMAGENET1K_V1", "IMAGENET1K_V2")),
+    "r3d_18": {"KINETICS400_V1": "r3d_18-b3b3357e.pth"},
+    "mc3_18": {"KINETICS400_V1": "mc3_18-a90a0ba3.pth"},
+    "r2plus1d_18": {"KINETICS400_V1": "r2plus1d_18-91a641e6.pth"},
+    "s3d": {"KINETICS400_V1": "s3d-d76dad2f.pth"},
+    "mvit_v2_s": {"KINETICS400_V1": "mvit_v2_s-ae3be167.pth"},
+    "swin3d_t": {"KINETICS400_V1": "swin3d_t-7615ae03.pth"},
+    "resnet18": {"IMAGENET1K_V1": "resnet18-f37072fd.pth"},
+    "resnet34": {"IMAGENET1K_V1": "resnet34-b627a593.pth"},
+    "resnet50": {"IMAGENET1K_V1": "resnet50-0676ba61.pth", "IMAGENET1K_V2": "resnet50-11ad3fa6.pth"},
+    "resnet101": {"IMAGENET1K_V1": "resnet101-63fe2227.pth", "IMAGENET1K_V2": "resnet101-cd907fc2.pth"},
+    "resnet152": {"IMAGENET1K_V1": "resnet152-394f9c45.pth", "IMAGENET1K_V2": "resnet152-f82ba261.pth"},
 }
 # What torchvision calls the best of them; they have this name too.
 _BEST = "DEFAULT"
@@ -39,6 +48,11 @@ class TorchvisionWeights(Section):
         description="The name of the weights in torchvision's enum for the network, such as KINETICS400_V1 or "
         "IMAGENET1K_V2."
     )
+
+    def file_of(self, network: str) -> str:
+        """Return the name of the file that torchvision publishes for a network of PUBLISHED."""
+        files = PUBLISHED[network]
+        return [*files.values()][-1] if self.name == _BEST else files[self.name]
 
 
 class FileWeights(Section):
@@ -85,7 +99,7 @@ OwnWeights = Annotated[NoWeights | FileWeights, Field(discriminator="kind", desc
 def refuse_unpublished(weights: NoWeights | TorchvisionWeights | FileWeights, network: str) -> None:
     """Refuse weights by a name that torchvision does not have for its `network`."""
     if isinstance(weights, TorchvisionWeights) and weights.name not in (*PUBLISHED[network], _BEST):
-        known = PUBLISHED[network]
+        known = [*PUBLISHED[network]]
         raise ValueError(
             f"weights.name is {weights.name}, but torchvision publishes {' and '.join(known)} for {network}: set it to "
             f"{known[-1]}, or take weights: {{kind: none}}"

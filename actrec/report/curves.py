@@ -22,6 +22,9 @@ _VALIDATION = re.compile(
 )
 _NEEDED = ("epoch", "phase", "lr", "train_loss", "data_s", "compute_s", "epoch_s", "is_best")
 _MAX_MARKED_EPOCHS = 30
+# Names of more outputs would hide their lines: they stand beside the panels.
+_MAX_INSIDE = 4
+_STYLES = ("-", ":", "-.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ def training_curves(history: History, *, select_on: str) -> bytes:
         return _over_c(history, head, metric)
     with canvas.style():
         fig = canvas.figure(
-            10.0,
+            10.0 if len(history.heads) <= _MAX_INSIDE else 12.0,
             7.0,
             title="Training",
             subtitle=_subtitle(history, head, metric),
@@ -171,23 +174,33 @@ def _draw_line(axes: "Axes", history: History, column: str, colour: str, label: 
 
 def _draw_loss(axes: "Axes", history: History) -> None:
     _draw_line(axes, history, "train_loss", INK, "train", "--")
+    many = len(history.heads) > _MAX_INSIDE
     for number, head in enumerate(history.heads):
         if f"val_{head}_loss" in history.numbers:
-            _draw_line(axes, history, f"val_{head}_loss", LINES[number % len(LINES)], f"val {head}")
-    _finish(axes, history, "loss")
+            _draw_output(axes, history, number, "loss", "" if many else f"val {head}")
+    _finish(axes, history, "loss, colours as beside" if many else "loss")
     axes.legend(fontsize=8.5)
 
 
 def _draw_metric(axes: "Axes", history: History, metric: str) -> None:
-    heads = [head for head in history.heads if f"val_{head}_{metric}" in history.numbers]
-    if not heads:
+    drawn = [number for number, head in enumerate(history.heads) if f"val_{head}_{metric}" in history.numbers]
+    if not drawn:
         canvas.note(axes, "No validation clips.")
         return
-    for number, head in enumerate(heads):
-        _draw_line(axes, history, f"val_{head}_{metric}", LINES[number % len(LINES)], f"val {head}")
+    for number in drawn:
+        _draw_output(axes, history, number, metric, f"val {history.heads[number]}")
     _finish(axes, history, metric.replace("_", " "))
     axes.set_ylim(0, 1.03)
-    axes.legend(fontsize=8.5, loc="lower right")
+    if len(history.heads) > _MAX_INSIDE:
+        axes.legend(fontsize=8.5, loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    else:
+        axes.legend(fontsize=8.5, loc="lower right")
+
+
+def _draw_output(axes: "Axes", history: History, number: int, metric: str, label: str) -> None:
+    """Draw a number of val of the head with this place in `history.heads`, in a colour and style of its own."""
+    colour, style = LINES[number % len(LINES)], _STYLES[number // len(LINES) % len(_STYLES)]
+    _draw_line(axes, history, f"val_{history.heads[number]}_{metric}", colour, label, style)
 
 
 def _draw_time(axes: "Axes", history: History) -> None:
@@ -226,6 +239,6 @@ def _finish(axes: "Axes", history: History, heading: str) -> None:
         if history.phases[number] != history.phases[number - 1]:
             edge = (epochs[number - 1] + epochs[number]) / 2
             axes.axvline(edge, color=GREY, linewidth=1, linestyle=":")
-            if heading == "loss":
+            if heading.startswith("loss"):
                 place = axes.get_xaxis_transform()
                 axes.text(edge, 1.0, f" {history.phases[number]}", transform=place, fontsize=8.5, color=GREY, va="top")

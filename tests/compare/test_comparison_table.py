@@ -1,5 +1,6 @@
 """Tables and pictures of experiments, whatever there is to show."""
 
+from dataclasses import replace
 from io import BytesIO, StringIO
 
 import pytest
@@ -56,6 +57,29 @@ def test_a_line_below_says_of_what_the_minutes_are() -> None:
     without = table_of(points([Experiment("a", {}, {"val": {"action": {"top1": 0.5}}})], pooled=False), MEASURES)
     without.show(shown := StringIO())
     assert "minutes" not in without.header and "Minutes" not in without.markdown() + shown.getvalue()
+
+
+def test_few_experiments_of_many_heads_are_turned() -> None:
+    heads = [f"stream_{number}/action" for number in range(20)]
+    values = {head: {"top1": 0.5, "top1_low": 0.4, "top1_high": 0.6} for head in heads}
+    experiments = [Experiment(name, {"lr": lr}, {"val": values}) for name, lr in (("first", 0.1), ("second", 0.2))]
+    table = table_of(points(experiments, pooled=False), [(head, "top1") for head in heads])
+    turned = table.turned()
+    assert turned.header == ("experiment", "first", "second") and turned.rows[0] == ("lr", "0.1", "0.2")
+    assert turned.turned() == replace(table, numeric=turned.turned().numeric)
+    table.show(shown := StringIO())
+    lines = shown.getvalue().splitlines()
+    assert lines[0].split() == ["experiment", "first", "second"]
+    assert lines[2].split() == ["val", heads[0], "top1", *["0.500", "[0.400–0.600]"] * 2]
+
+
+def test_a_picture_of_many_heads_has_several_lines_of_panels() -> None:
+    heads = [f"head{number}" for number in range(9)]
+    values = {head: {"top1": 0.5} for head in heads}
+    shown = points([Experiment("a", {}, {"val": values, "training": {"seconds": 9.0}})], pooled=False)
+    sizes = [size(comparison_png(shown, [(head, "top1") for head in heads[:count]], title="t")) for count in (1, 4, 9)]
+    assert sizes[0][1] == sizes[1][1] and sizes[2][1] > 2 * sizes[1][1] - 150
+    assert sizes[0][0] < sizes[2][0] < sizes[1][0], "four columns, without a narrow one for the cost"
 
 
 def test_many_settings_are_all_in_the_csv_alone() -> None:

@@ -33,6 +33,7 @@ IDENTITY = {
     for role in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", "tester"), ("EMAIL", "tester@localhost"))
 }
+CHECKED = "data/interim/checked.txt"
 # Without `check`, which runs at each edit and changes nothing.
 STAGES = [stage for stage in deps.STAGES if stage != "check"]
 _TIMEOUT_S = 300

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkout import Checkout
+from checkout import CHECKED, Checkout
 
 
 def test_raw_data_that_git_does_not_know(reproduced: Checkout, tmp_path: Path) -> None:
@@ -104,13 +104,24 @@ def test_only_what_is_new_is_decoded(reproduced: Checkout, clips: Clips, make_cl
 
 
 def test_a_machine_without_the_clips_can_train(reproduced: Checkout, clips: Clips) -> None:
+    """Once dvc.yaml says that nothing is to be ingested; until then nothing is lost."""
     assert reproduced.repro("train").ran == ["ingest"]
+    before = reproduced.bytes_of("data", "models")
     clips.folder.rename(clips.folder.with_name("far away"))
-    params = reproduced.folder / "params.yaml"
-    params.write_text(params.read_text(encoding="utf-8").replace("lr: 0.003", "lr: 0.001"), encoding="utf-8")
-    done = reproduced.repro("--allow-missing", "train")
-    assert done.ran == ["train"]
-    assert f"data.root is '{clips.folder}': no such folder now" in done.text
+    replace_in(reproduced.folder / "params.yaml", "\n  lr: 0.003", "\n  lr: 0.001")
+    refused = reproduced("dvc", "repro", "--allow-missing", "train", status=None)
+    assert refused.status != 0 and refused.started == ["check"] and "`frozen: true` below `ingest:`" in refused.text
+    assert reproduced.bytes_of("data", "models").items() >= {k: v for k, v in before.items() if k != CHECKED}.items()
+
+    replace_in(reproduced.folder / "dvc.yaml", "  ingest:\n", "  ingest:\n    frozen: true\n")
+    assert reproduced.repro("train").ran == ["train"]
+    assert reproduced.repro("train").ran == []
+
+
+def replace_in(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def test_a_bad_clip_changes_the_quarantine_list_alone(reproduced: Checkout, clips: Clips, make_video) -> None:

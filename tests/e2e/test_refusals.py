@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-from checkout import Checkout, Done, new_checkout
+from checkout import CHECKED, Checkout, Done, new_checkout
 
-CHECKED = "data/interim/checked.txt"
 MADE = ("data", "models", "results", "dvc.lock")
 # Edits of params.yaml as a user types them, and what is answered.
 MISTAKES = {

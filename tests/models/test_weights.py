@@ -225,11 +225,9 @@ NAME = Path(ResNet18_Weights.IMAGENET1K_V1.url).name
 
 
 @pytest.fixture
-def hub(tmp_path):
-    before = torch.hub.get_dir()
-    torch.hub.set_dir(str(tmp_path / "hub"))
-    yield tmp_path / "hub/checkpoints"
-    torch.hub.set_dir(before)
+def hub(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    return tmp_path / "hub/checkpoints"
 
 
 @pytest.fixture

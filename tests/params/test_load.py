@@ -112,8 +112,9 @@ def test_an_unknown_key_names_the_nearest_known_one(errors_of, path, wrong, sugg
     lines = errors_of(changed(path, None, rename=wrong))
     if suggested:
         written = ".".join([*path.split(".")[:-1], wrong])
-        assert lines[0] == f"{written} is not a setting. Did you mean {suggested}?"
-    assert any(line.startswith(f"{path} is missing") for line in lines)
+        assert lines == [f"{written} is not a setting. Did you mean {suggested}?"]
+    else:
+        assert any(line.startswith(f"{path} is missing") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -123,13 +124,14 @@ def test_an_unknown_key_names_the_nearest_known_one(errors_of, path, wrong, sugg
         ("model.backbones.rgb.weights.pfad", "x", "model.backbones.rgb.weights.pfad is not a setting. Known: kind."),
         ("model.heads.action.hidden", 64, "model.heads.action.hidden is not a setting. Known: dropout, kind, "),
         ("train.lr", "abc", "train.lr is 'abc': input should be a valid number"),
-        ("train.lr", True, "train.lr is True: input should be a valid number"),
+        ("train.lr", True, "train.lr is true: input should be a valid number"),
+        ("train.lr", None, "train.lr is null: input should be a valid number"),
         ("train.lr", 0, "train.lr is 0: input should be greater than 0"),
         ("train.lr", float("inf"), "train.lr is inf: input should be a finite number"),
         ("data.max_bad_frac", float("nan"), "data.max_bad_frac is nan: "),
         ("train.epochs", 2.5, "train.epochs is 2.5: input should be a valid integer"),
         ("train.epochs", "3", "train.epochs is '3': input should be a valid integer"),
-        ("train.epochs", True, "train.epochs is True: input should be a valid integer"),
+        ("train.epochs", True, "train.epochs is true: input should be a valid integer"),
         ("frames.enabled", "yes", "frames.enabled is 'yes': input should be a valid boolean"),
         ("recipe", 3, "recipe is 3: input should be a valid string"),
         ("data.name", "a/b", "data.name is 'a/b': string should match pattern"),
@@ -185,7 +187,7 @@ def test_every_error_is_listed_unknown_keys_first(errors_of):
     params["train"]["lr"], params["seed"], params["evaluate"]["bootstrap"] = "abc", -1, 10
     starts = [line.split(" is ")[0] for line in errors_of(params)]
     assert sorted(starts[:2]) == ["demo.take", "evaluate.bootstrap"]
-    assert sorted(starts[2:]) == ["demo.takes", "seed", "train.lr"]
+    assert sorted(starts[2:]) == ["seed", "train.lr"]
 
 
 @pytest.mark.parametrize("text", ["1e-3", "1E-3", "0.001", "1.0e-3", ".001"])

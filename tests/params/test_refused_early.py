@@ -1,11 +1,13 @@
 """Settings that fit no network or do nothing are refused when params.yaml is read, not later or never."""
 
+from pathlib import Path
+
 import pytest
 from changed_recipes import with_changes
 
 from actrec.errors import UserError
 from actrec.params.load import checked
-from actrec.params.weights import PUBLISHED
+from actrec.params.weights import PUBLISHED, TorchvisionWeights
 
 VIDEO_NETS = ("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "mvit_v2_s", "swin3d_t")
 TERMS = {"form": "variance", "weight": 0.1, "accuracy_weight": 0.05}
@@ -74,8 +76,14 @@ def test_what_large_resnets_have_is_named():
 def test_the_table_is_that_of_torchvision():
     from torchvision.models import get_model_weights
 
-    published = {network: tuple(weights.name for weights in get_model_weights(network)) for network in PUBLISHED}
+    published = {
+        network: {each.name: Path(each.url).name for each in get_model_weights(network)} for network in PUBLISHED
+    }
     assert published == PUBLISHED
+    best = {network: Path(get_model_weights(network).DEFAULT.url).name for network in PUBLISHED}
+    assert {
+        network: TorchvisionWeights(kind="torchvision", name="DEFAULT").file_of(network) for network in best
+    } == best
     assert set(PUBLISHED) == {*VIDEO_NETS, *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152))}
 
 

@@ -82,6 +82,22 @@ def test_where_clips_have_several_classes_mean_average_precision_is_drawn(
     assert training_curves(history, select_on=select_on) != first
 
 
+def test_every_one_of_many_outputs_has_a_line_of_its_own_and_its_name_beside(
+    tmp_path: Path, write_history: WriteHistory, drawn: list["Figure"]
+) -> None:
+    heads = tuple(f"stream{number}/act" for number in range(10))
+    history = read_history(write_history(tmp_path / "h.csv", epochs=4, heads=heads))
+    assert history is not None and training_curves(history, select_on=f"{heads[0]}.top1")
+    loss, quality, *_ = drawn[0].axes
+    for axes, count in ((loss, 11), (quality, 10)):
+        lines = [line for line in axes.get_lines() if len(line.get_xydata()) == 4]
+        assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines) == count
+    legends = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in (loss, quality)]
+    assert legends == [["train"], [f"val {head}" for head in heads]]
+    beside = quality.get_legend().get_window_extent()
+    assert beside.x0 > quality.get_window_extent().x1
+
+
 def test_where_epochs_were_not_validated_the_line_goes_from_one_that_was_to_the_next(
     tmp_path: Path, write_history: WriteHistory
 ) -> None:

@@ -1,0 +1,33 @@
+"""Whether weights are on this machine: asked without loading torch, before anything is decoded for them."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from actrec.models.hub import cached_folder
+
+_FETCHED = "is not on this machine, and will be fetched when the model is built. Without a network"
+
+
+def lacking(weights: Mapping[str, Any], published: str) -> str:
+    """Return what is not there and what to do, "" if nothing lacks.
+
+    Args:
+        weights: A section `weights` of params.yaml.
+        published: The name of torchvision's file, if it is such weights that are meant.
+    """
+    match weights:
+        case {"kind": "torchvision"} if not (path := torch_cache() / "checkpoints" / published).exists():
+            return f"{published} {_FETCHED} put it at {path} before"
+        case {"kind": "hub", "id": name, "revision": revision} if not cached_folder(name, revision):
+            return f"{name} {_FETCHED} bring it as a folder: weights: {{kind: folder, path: …, sha256: …}}"
+        case {"kind": "file" | "folder", "path": path} if not Path(path).exists():
+            return f"{path} is not there, and the model cannot be built without it"
+    return ""
+
+
+def torch_cache() -> Path:
+    """Return where torch.hub keeps what it has fetched (its `get_dir`)."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub"
