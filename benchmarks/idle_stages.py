@@ -21,7 +21,7 @@ section = p.{stage}.model_copy(update={{"enabled": False}})
 stage.load = lambda path: p.model_copy(update={{"{stage}": section}})
 run(stage.main)
 """
-_CHECK = "from actrec.console import run; from pipeline import check; run(check.main)"
+_CHECK = "\nfrom actrec.console import run; from pipeline import check; run(check.main)"
 _SAY_TORCH = "\nimport atexit, sys; atexit.register(lambda: print('torch' in sys.modules))"
 
 

@@ -23,7 +23,7 @@ def test_the_smallest_measure_prints_a_table(capsys):
     header, rule, *rows = capsys.readouterr().out.splitlines()
     assert tuple(cells(header)) == COLUMNS
     assert set(rule) == {"|", "-", " "}
-    assert [cells(row)[0].split(",")[0] for row in rows] == ["demo", "frames", "mels", "features"]
+    assert [cells(row)[0].split(",")[0] for row in rows] == ["demo", "frames", "mels", "features", "check"]
     assert all("torch not imported" in cells(row)[1] for row in rows)
 
 
