@@ -203,7 +203,7 @@ def test_weights_that_are_not_here_are_told_before_anything_else(project, monkey
     place = project / "torch/hub/checkpoints/resnet18-f37072fd.pth"
     said = capsys.readouterr().err.replace("\n", " ")
     assert said.startswith("check: model.backbones.rgb.weights: resnet18-f37072fd.pth is not on this machine")
-    assert f"Without a network put it at {place} before" in said
+    assert f"put https://download.pytorch.org/models/{place.name} at {place} before" in said
     place.parent.mkdir(parents=True)
     place.touch()
     check.main(Path("params.yaml"))
@@ -247,7 +247,7 @@ def test_an_interrupted_run_of_other_settings_is_never_taken_up(project):
         states.append(Store(project / "cache").unfinished(key))
     assert states[0] == states[2] != states[1]
     params = YAML_FILE.load(Path("params.yaml").read_text(encoding="utf-8"))
-    manifest = SimpleNamespace(classes={"action": ("a",)}, of_split=lambda split: [])
+    manifest = SimpleNamespace(heads=["action"], classes={"action": ("a",)}, of_split=lambda split: [])
     for goes_on, said in ((True, "train: going on with an interrupted run on cpu"), (False, "train: starting on cpu")):
         text = start_text(params, manifest, goes_on=goes_on, device="cpu")  # pyright: ignore[reportArgumentType]
         assert text.splitlines()[-1] == said

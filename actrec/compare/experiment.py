@@ -10,6 +10,7 @@ SPLITS = ("val", "test")
 SEED = "seed"
 COSTS = ("minutes", "peak_memory_mb", "clips_per_s")
 # Of many settings that differ these are shown before all others.
+DATASET = "data.name"
 _SECTIONS = ("recipe", "seed", "model", "train", "data", "frames")
 # What a head is compared by, where nothing else is asked for: the first that it has.
 _METRICS = ("top1", "map_macro")
@@ -128,7 +129,8 @@ def differing(shown: Sequence[Point]) -> list[str]:
         name for name in names if len({json.dumps(point.params.get(name, ...), default=str) for point in shown}) > 1
     ]
     ranks = {section: rank for rank, section in enumerate(_SECTIONS)}
-    return sorted(found, key=lambda name: ranks.get(name.partition(".")[0], len(ranks)))
+    # Scores on other data are another question: that is said first of all.
+    return sorted(found, key=lambda name: (name != DATASET, ranks.get(name.partition(".")[0], len(ranks))))
 
 
 def heads_of(experiments: Sequence[Experiment]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from actrec.compare.experiment import Experiment, differing, heads_of, metric_of, points
+from actrec.compare.experiment import DATASET, Experiment, differing, heads_of, metric_of, points
 from actrec.compare.picture import comparison_png
 from actrec.compare.revisions import experiments_named
 from actrec.compare.table import MAX_SETTINGS, Table, experiments_csv, table_of
@@ -49,6 +49,8 @@ def compare(
         say(f"{out}: {len(table.rows) if out.suffix == '.md' else len(experiments)} rows")
     write_atomic(plot, comparison_png(shown, measures, title="Experiments"))
     say(f"{plot}: the picture")
+    if DATASET in differing(shown):
+        say("these are of different data (data.name): their scores are not of the same clips")
     if (hidden := len(differing(shown)) - MAX_SETTINGS) > 0:
         say(f"{hidden} more settings differ and are not shown; all are in {out or '--out compare.csv'}")
     return table

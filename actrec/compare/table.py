@@ -37,10 +37,9 @@ class Table:
         table = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
         return f"{table}\n{self.below}\n" if self.below else table
 
-    @property
-    def least_width(self) -> int:
-        """How many characters a line takes without breaking a word, or a part of a dotted heading."""
-        headings = (name.replace(".", " ") for name in self.header)
+    def least_width(self, *, stacked: bool) -> int:
+        """Return how many characters a line takes without breaking a word, or a part of a stacked heading."""
+        headings = (name.replace(".", " ") if stacked else name for name in self.header)
         columns = zip(headings, *self.rows, strict=True)
         return sum(1 + max((len(word) for cell in column for word in cell.split()), default=0) for column in columns)
 
@@ -71,7 +70,8 @@ class Table:
         if not is_terminal:
             console = Console(file=file, width=_PLAIN_COLUMNS, color_system=None, legacy_windows=False)
         turned = self.turned()
-        fits = self.least_width <= max(console.width, turned.least_width)
+        least, least_turned = (table.least_width(stacked=is_terminal) for table in (self, turned))
+        fits = least <= max(console.width, least_turned)
         console.print((self if fits else turned).rich(stacked=is_terminal), crop=False)
         if self.below:
             console.print(self.below, markup=False, highlight=False)

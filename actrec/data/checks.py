@@ -233,7 +233,8 @@ def _check_parted(content: Iterable[tuple[str, Row]], kind: Kind, problems: Prob
             same_content[digest].append(row)
     for same in same_content.values():
         if len({row.split for row in same}) > 1:
-            problems.add(kind, ", ".join(f"{row.where} ({row.split})" for row in same[:10]), same[0].path)
+            paths = dict.fromkeys(row.path for row in same[:10])
+            problems.add(kind, ", ".join(f"{row.where} ({row.split})" for row in same[:10]), ", ".join(paths))
 
 
 def check_labels(labels: Mapping[str, tuple[str, Collection[tuple[str, str]]]], problems: Problems) -> None:

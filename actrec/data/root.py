@@ -1,5 +1,6 @@
 """The folder that holds the user's files."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from actrec.errors import UserError
@@ -11,10 +12,15 @@ def check_root(root: Path) -> None:
     Raises:
         UserError: with what to do.
     """
-    if not root.is_dir():
-        raise UserError(
-            f"data.root is '{root}': no such folder (from {Path.cwd()}). Put your files there, or set data.root in "
-            "params.yaml. To train where only data/interim and data/processed are, write `frozen: true` below "
-            "`ingest:` in dvc.yaml. `dvc exp run --queue` and `--temp` run in a folder without git-ignored files: "
-            "there the data must be tracked (dvc add), or data.root be absolute."
-        )
+    if root.is_dir():
+        return
+    beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
+    near = get_close_matches(root.name, beside, n=1)
+    hint = (
+        f"Did you mean {root.parent / near[0]}?" if near else "Put your files there, or set data.root in params.yaml."
+    )
+    raise UserError(
+        f"data.root is '{root}': no such folder (from {Path.cwd()}). {hint}\nWhere clips are not needed, to train on "
+        "what was made of them: `frozen: true` below `ingest:` in dvc.yaml. In `dvc exp run --queue` and `--temp`, "
+        "which see no git-ignored files: dvc add the clips, or an absolute data.root."
+    )

@@ -7,6 +7,8 @@ from typing import Any
 
 from actrec.models.hub import cached_folder
 
+# Where torchvision's files are.
+PUBLISHER = "https://download.pytorch.org/models/"
 _FETCHED = "is not on this machine, and will be fetched when the model is built. Without a network"
 
 
@@ -19,7 +21,7 @@ def lacking(weights: Mapping[str, Any], published: str) -> str:
     """
     match weights:
         case {"kind": "torchvision"} if not (path := torch_cache() / "checkpoints" / published).exists():
-            return f"{published} {_FETCHED} put it at {path} before"
+            return f"{published} {_FETCHED} put {PUBLISHER}{published} at {path} before"
         case {"kind": "hub", "id": name, "revision": revision} if not cached_folder(name, revision):
             return f"{name} {_FETCHED} bring it as a folder: weights: {{kind: folder, path: …, sha256: …}}"
         case {"kind": "file" | "folder", "path": path} if not Path(path).exists():

@@ -1,8 +1,9 @@
 """The sections `compute`, `train` and `evaluate`."""
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from actrec.outputs import stream_output
 from actrec.params.media import Augment
@@ -29,6 +30,15 @@ class Compute(Section):
 
 
 _SELECTABLE = r"^.+\.(top1|top5|mean_per_class_acc|f1_macro|f1_weighted|map_macro|loss)$"
+
+
+def _with_a_metric(value: Any) -> Any:
+    """Refuse text that the pattern would, in words."""
+    if isinstance(value, str) and not re.fullmatch(_SELECTABLE, value):
+        metrics = _SELECTABLE.partition("(")[2].partition(")")[0].replace("|", ", ")
+        raise ValueError(f"expected <head>.<metric>, got '{value}'; the metrics are {metrics}")
+    return value
+
 
 WeightDecay = Annotated[NonNegative, Field(description="How strongly weights are drawn to 0; 0: not at all.")]
 
@@ -218,6 +228,7 @@ class Train(Section):
             description="<head>.<metric>: which validation number chooses the best epoch, and steers plateau and early "
             "stopping. With neck late a head is of some output, as rgbpose_1:1/action.top1.",
         ),
+        BeforeValidator(_with_a_metric),
     ]
     validation: Validation
     early_stopping: EarlyStopping

@@ -28,6 +28,8 @@ def configuration_block(params: Mapping[str, Any], manifest: Manifest) -> list[s
         "selects on": f"{train['select_on']}; of equals the {'smaller C' if _is_fitted(model) else 'lower loss'}",
         "device": f"{compute['device']}, {_several(compute['threads'], 'thread')}, {train['precision']}",
     }
+    if unused := [head for head in manifest.heads if head not in model["heads"]]:
+        about["not learned"] = f"{', '.join(unused)}: not in model.heads"
     rows = [*about.items(), *(row for head in model["heads"] for row in _counts(manifest, head))]
     width = max(len(name) for name, _ in rows)
     return [f"{name:{width}}  {text}" for name, text in rows]

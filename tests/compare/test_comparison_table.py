@@ -35,6 +35,12 @@ def test_a_setting_that_is_absent_differs() -> None:
     assert differing(shown) == ["x", "z"]
 
 
+def test_other_data_is_what_differs_first() -> None:
+    values = {"model.x": 1, "train.lr": 0.1, "data.name": "a"}
+    others = [Experiment("a", values, {}), Experiment("b", {"model.x": 2, "train.lr": 0.2, "data.name": "b"}, {})]
+    assert differing(points(others, pooled=False)) == ["data.name", "model.x", "train.lr"]
+
+
 def test_one_seed_is_no_range() -> None:
     (point,) = points([experiment("a", 0.5, seed=1)], pooled=True)
     found = point.measured("val", "action", "top1")

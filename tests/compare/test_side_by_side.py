@@ -156,6 +156,15 @@ def test_only_what_differs_is_shown_and_absent_settings_are_none(commit: Experim
     assert rows[2][:5] == ["HEAD", "adamw", "-", "-", "0"]
 
 
+def test_that_scores_are_of_other_data_is_said(commit: Experiments) -> None:
+    commit("same", metrics(0.7), train__lr=0.1)
+    assert "different data" not in compare()[1]
+    commit("other", metrics(0.6), data__name="mine")
+    rows, said = compare()
+    assert "these are of different data (data.name): their scores are not of the same clips" in said
+    assert rows[0][:3] == ["experiment", "data.name", "train.lr"]
+
+
 def test_another_metric_or_head(commit: Experiments) -> None:
     two = metrics(0.6)
     two["val"]["species"] = two["test"]["species"] = {"top1": 0.25, "map_macro": 0.75}

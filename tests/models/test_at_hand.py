@@ -21,7 +21,10 @@ def no_caches(tmp_path, monkeypatch):
 def test_torchvision_s_file_is_looked_for_where_torch_puts_it(tmp_path):
     place = tmp_path / "torch/hub/checkpoints" / FILE
     said = lacking(TORCHVISION, FILE)
-    assert said.startswith(f"{FILE} is not on this machine, and will be fetched") and f"put it at {place}" in said
+    assert (
+        said.startswith(f"{FILE} is not on this machine, and will be fetched")
+        and f"put https://download.pytorch.org/models/{FILE} at {place}" in said
+    )
     place.parent.mkdir(parents=True)
     place.touch()
     assert lacking(TORCHVISION, FILE) == ""

@@ -160,7 +160,11 @@ def test_a_wrong_value_is_named_with_its_place(errors_of, path, value, expected)
     ("path", "value", "expected"),
     [
         ("train.select_on", "species.top1", "train.select_on names the head 'species'; the model has action"),
-        ("train.select_on", "action.accuracy", "train.select_on is 'action.accuracy': string should match pattern"),
+        (
+            "train.select_on",
+            "action.accuracy",
+            "train.select_on: expected <head>.<metric>, got 'action.accuracy'; the metrics are top1, top5, ",
+        ),
         (
             "data.reader.heads",
             {"other": "action"},

@@ -6,6 +6,7 @@ import pytest
 from changed_recipes import with_changes
 
 from actrec.errors import UserError
+from actrec.models.at_hand import PUBLISHER
 from actrec.params.load import checked
 from actrec.params.weights import PUBLISHED, TorchvisionWeights
 
@@ -77,7 +78,8 @@ def test_the_table_is_that_of_torchvision():
     from torchvision.models import get_model_weights
 
     published = {
-        network: {each.name: Path(each.url).name for each in get_model_weights(network)} for network in PUBLISHED
+        network: {each.name: each.url.removeprefix(PUBLISHER) for each in get_model_weights(network)}
+        for network in PUBLISHED
     }
     assert published == PUBLISHED
     best = {network: Path(get_model_weights(network).DEFAULT.url).name for network in PUBLISHED}

@@ -80,6 +80,15 @@ def test_what_is_set_is_told():
     assert found["epochs"] == "20"
 
 
+def test_a_head_of_the_data_that_the_model_lacks_is_told():
+    clips = Manifest(
+        (Clip("a", "a", "train", "", {"class": "x", "side": "left"}, None, None, "0" * 64, 1, PICTURE),),
+        ("class", "side"),
+    )
+    assert block(params("images"), clips)["not learned"] == "side: not in model.heads"
+    assert "not learned" not in block(params("images"), manifest(train="ab"))
+
+
 def test_an_svm_takes_no_steps():
     found = block(params("images-hog"), manifest(train="ab"))
     assert not {"lr", "optimizer", "batch size", "epochs"} & set(found)
