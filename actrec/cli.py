@@ -56,7 +56,7 @@ def recipe(
     It is copied to params.yaml. Without a name, list them; in a terminal, ask
     for one.
     """
-    from actrec.recipes import activate, describe_all, missing_data, named, published_weights
+    from actrec.recipes import activate, describe_all, missing_data, missing_weights, named
 
     asks = name is None and not show and sys.stdin.isatty() and sys.stdout.isatty()
     if show or name is None:
@@ -69,7 +69,9 @@ def recipe(
         return
     for line in activate(name, _RECIPES, _PARAMS):
         print(line)
-    say(f"{_PARAMS} is now the recipe {name}. {missing_data(_PARAMS)}{published_weights(_PARAMS)}Run it: dvc repro")
+    for line in missing_weights(_PARAMS):
+        say(line)
+    say(f"{_PARAMS} is now the recipe {name}. {missing_data(_PARAMS)}Run it: dvc repro")
 
 
 @app.command(epilog=examples("actrec predict clip.mp4", "actrec predict videos/ --out predictions.csv"))

@@ -1,6 +1,5 @@
 """Recipes: complete params files, of which one at a time is the active experiment."""
 
-import re
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -11,6 +10,7 @@ from actrec.compare.experiment import flat
 from actrec.compare.table import setting_text
 from actrec.console import say
 from actrec.errors import UserError, did_you_mean
+from actrec.models.at_hand import lacking_weights
 from actrec.params.load import load, plain
 from actrec.store.files import write_atomic
 
@@ -110,15 +110,10 @@ def missing_data(active: Path) -> str:
     return f"{_data_of(settings).removesuffix('.')}: that folder is not there yet. "
 
 
-def published_weights(active: Path) -> str:
-    """Return a sentence on the weights that the model fetches, "" if there are none: a machine may have no network."""
-    settings = _settings(active)
-    names = [
-        f"{name.split('.')[2]} {value}"
-        for name, value in settings.items()
-        if re.fullmatch(r"model\.backbones\.\w+\.weights\.(name|id)", name)
-    ]
-    return f"It fetches weights when the model is first built: {', '.join(names)}. " if names else ""
+def missing_weights(active: Path) -> list[str]:
+    """Return what `models.at_hand.lacking_weights` says of params.yaml."""
+    backbones = load(active).model.backbones
+    return lacking_weights(plain(backbones), backbones.published)
 
 
 def _settings(path: Path) -> dict[str, Any]:

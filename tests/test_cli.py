@@ -148,21 +148,16 @@ def test_what_is_gone_stands_by_what_came_for_it(project):
     assert len(list(groupby(sections))) == len(set(sections)), "each section stands together"
 
 
-@pytest.mark.parametrize(
-    ("recipe", "fetched"),
-    [
-        ("demo", ""),
-        ("images", "It fetches weights when the model is first built: rgb IMAGENET1K_V1. "),
-        (
-            "wildlife",
-            "It fetches weights when the model is first built: rgb MCG-NJU/videomae-base-finetuned-kinetics, "
-            "audio IMAGENET1K_V1. ",
-        ),
-    ],
-)
-def test_a_recipe_says_which_weights_it_fetches(project, recipe, fetched):
-    said = call("recipe", recipe)[1]
-    assert said.endswith(f". {fetched}Run it: dvc repro\n") and ("weights" in said) == bool(fetched)
+def test_a_recipe_says_which_weights_are_not_here(project, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(project / "torch"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(project / "hub"))
+    assert "weights" not in call("recipe", "demo")[1]
+    rgb, audio, last = call("recipe", "wildlife")[1].splitlines()
+    assert rgb.startswith(
+        "model.backbones.rgb.weights: MCG-NJU/videomae-base-finetuned-kinetics is not on this machine"
+    )
+    assert audio.startswith("model.backbones.audio.weights: resnet18-f37072fd.pth is not on this machine, and will be")
+    assert last.endswith("Run it: dvc repro")
 
 
 def test_an_edited_params_file_is_kept_before_a_recipe_replaces_it(project):

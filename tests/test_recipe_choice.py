@@ -54,7 +54,7 @@ def test_a_recipe_is_picked_by_its_number_or_name(project, answer):
     listed = re.findall(r"^  (\d) (\S+)  ", shown, flags=re.MULTILINE)
     assert listed == [("1", "demo"), ("2", "folder"), ("3", "images")]
     assert code == 0 and "params.yaml is now the recipe folder. Data: data/raw/clips" in shown
-    assert "(data.root), a folder a class: that folder is not there yet. It fetches weights" in shown
+    assert "(data.root), a folder a class: that folder is not there yet. Run it: dvc repro" in shown
     assert (project / "params.yaml").read_bytes() == (project / "recipes/folder.yaml").read_bytes()
 
 

@@ -239,7 +239,7 @@ def _asked_paths(file: Path) -> Iterator[str]:
 # Read, and rightly not among the stage's params:
 UNDECLARED = {
     # It depends on the whole file.
-    "check": {"data.root", "model.backbones.used.items"},
+    "check": {"data.root", "model.backbones", "model.backbones.published"},
     # Where the files lie changes no tensor: those are keyed by the files' bytes.
     "frames": {"data.root"},
     "skeletons": {"data.root"},

@@ -9,8 +9,8 @@ from typing import Any
 SPLITS = ("val", "test")
 SEED = "seed"
 COSTS = ("minutes", "peak_memory_mb", "clips_per_s")
-# Of many settings that differ these are shown before all others.
 DATASET = "data.name"
+# Of many settings that differ these are shown before all others.
 _SECTIONS = ("recipe", "seed", "model", "train", "data", "frames")
 # What a head is compared by, where nothing else is asked for: the first that it has.
 _METRICS = ("top1", "map_macro")

@@ -49,9 +49,10 @@ def compare(
         say(f"{out}: {len(table.rows) if out.suffix == '.md' else len(experiments)} rows")
     write_atomic(plot, comparison_png(shown, measures, title="Experiments"))
     say(f"{plot}: the picture")
-    if DATASET in differing(shown):
+    settings = differing(shown)
+    if DATASET in settings:
         say("these are of different data (data.name): their scores are not of the same clips")
-    if (hidden := len(differing(shown)) - MAX_SETTINGS) > 0:
+    if (hidden := len(settings) - MAX_SETTINGS) > 0:
         say(f"{hidden} more settings differ and are not shown; all are in {out or '--out compare.csv'}")
     return table
 

@@ -12,13 +12,18 @@ PUBLISHER = "https://download.pytorch.org/models/"
 _FETCHED = "is not on this machine, and will be fetched when the model is built. Without a network"
 
 
-def lacking(weights: Mapping[str, Any], published: str) -> str:
-    """Return what is not there and what to do, "" if nothing lacks.
+def lacking_weights(backbones: Mapping[str, Any], published: Mapping[str, str]) -> list[str]:
+    """Return a line for each network whose weights are not here: what is lacking, and what to do.
 
     Args:
-        weights: A section `weights` of params.yaml.
-        published: The name of torchvision's file, if it is such weights that are meant.
+        backbones: The section `model.backbones` of params.yaml.
+        published: {modality: the name of torchvision's file} of those that start from such weights.
     """
+    found = {m: _lacking(section["weights"], published.get(m, "")) for m, section in backbones.items()}
+    return [f"model.backbones.{m}.weights: {text}" for m, text in found.items() if text]
+
+
+def _lacking(weights: Mapping[str, Any], published: str) -> str:
     match weights:
         case {"kind": "torchvision"} if not (path := torch_cache() / "checkpoints" / published).exists():
             return f"{published} {_FETCHED} put {PUBLISHER}{published} at {path} before"

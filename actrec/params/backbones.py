@@ -11,6 +11,7 @@ from actrec.params.weights import (
     HubWeights,
     NoWeights,
     OwnWeights,
+    TorchvisionWeights,
     Weights,
     refuse_unpublished,
 )
@@ -328,3 +329,12 @@ class Backbones(ByModality):
     geometry: Spatial | None = Field(
         default=None, description="Of pairs of people, how the two stand to each other, by their boxes."
     )
+
+    @property
+    def published(self) -> dict[str, str]:
+        """Of the modalities whose network starts from torchvision's weights, the name of the file of these."""
+        return {
+            modality: backbone.weights.file_of(backbone.network)
+            for modality, backbone in self.used.items()
+            if isinstance(backbone.weights, TorchvisionWeights)
+        }

@@ -29,14 +29,14 @@ class Compute(Section):
     )
 
 
-_SELECTABLE = r"^.+\.(top1|top5|mean_per_class_acc|f1_macro|f1_weighted|map_macro|loss)$"
+_METRICS = ("top1", "top5", "mean_per_class_acc", "f1_macro", "f1_weighted", "map_macro", "loss")
+_SELECTABLE = rf"^.+\.({'|'.join(_METRICS)})$"
 
 
 def _with_a_metric(value: Any) -> Any:
     """Refuse text that the pattern would, in words."""
     if isinstance(value, str) and not re.fullmatch(_SELECTABLE, value):
-        metrics = _SELECTABLE.partition("(")[2].partition(")")[0].replace("|", ", ")
-        raise ValueError(f"expected <head>.<metric>, got '{value}'; the metrics are {metrics}")
+        raise ValueError(f"expected <head>.<metric>, got '{value}'; the metrics are {', '.join(_METRICS)}")
     return value
 
 

@@ -20,22 +20,13 @@ MISTAKES = {
 }
 
 
-def text_of(done: Done) -> list[str]:
-    """Return what a command printed, without what the interpreter says of imports."""
-    return [line for line in done.text.splitlines() if not line.startswith("import time:")]
-
-
-def refuse(checkout: Checkout) -> set[str]:
-    """Return the modules that a refused learning rate lets dvc and its stages import."""
-    done = checkout("dvc", "exp", "run", "-S", "train.lr=abc", status=None, env={"PYTHONPROFILEIMPORTTIME": "1"})
-    assert done.status != 0 and done.started == ["check"]
-    assert "error: params.yaml: train.lr is 'abc': input should be a valid number." in text_of(done)
-    return {line.rpartition("|")[2].strip() for line in done.text.splitlines() if line.startswith("import time:")}
-
-
 def test_a_mistake_is_told_before_anything_is_made_or_loaded(tmp_path: Path) -> None:
     checkout = new_checkout(tmp_path / "new")
-    imported = refuse(checkout)
+    done = checkout("dvc", "exp", "run", "-S", "train.lr=abc", status=None, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert done.status != 0 and done.started == ["check"]
+    lines = done.text.splitlines()
+    assert "error: params.yaml: train.lr is 'abc': input should be a valid number." in lines
+    imported = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
     assert {"pipeline.paths", "pydantic"} <= imported
     assert not {"torch", "sklearn", "av"} & imported
     assert checkout.bytes_of("data").keys() == {"data/README.md"}

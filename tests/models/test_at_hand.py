@@ -4,12 +4,19 @@ import sys
 
 import pytest
 
-from actrec.models.at_hand import lacking, torch_cache
+from actrec.models.at_hand import lacking_weights, torch_cache
 
 FILE = "resnet18-f37072fd.pth"
 TORCHVISION = {"kind": "torchvision", "name": "IMAGENET1K_V1"}
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 HUB = {"kind": "hub", "id": "owner/model", "revision": REVISION}
+
+
+def lacking(weights, file):
+    """Return what is said of a single network, without where its weights stand."""
+    lines = lacking_weights({"rgb": {"weights": weights}}, {"rgb": file} if file else {})
+    assert len(lines) <= 1 and all(line.startswith("model.backbones.rgb.weights: ") for line in lines)
+    return lines[0].removeprefix("model.backbones.rgb.weights: ") if lines else ""
 
 
 @pytest.fixture(autouse=True)
