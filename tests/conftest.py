@@ -36,6 +36,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return RecipesOneByOne(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Give each test, and the fixtures made for it, the same random weights whatever ran before it.
+
+    Torch takes another seed in every process. It is not imported for this: most tests do without it.
+    """
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let several processes start with what takes longest, so that none of them ends long after the others."""
     if hasattr(config, "workerinput"):
