@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from actrec.console import Debug, examples, own_version, run, say
+from actrec.console import Debug, counted, examples, own_version, run, say
 from actrec.errors import UserError
 
 app = typer.Typer(
@@ -97,7 +97,7 @@ def predict(
         from actrec.store.files import write_atomic
 
         write_atomic(out, text)
-        say(f"{out}: {num_rows} rows, {num_bad} of them of files that cannot be used: see the column status")
+        say(f"{out}: {counted(num_rows, 'row')}, {num_bad} of them of files that cannot be used: see the column status")
     if num_bad == num_rows:
         raise typer.Exit(1)
 

@@ -7,7 +7,7 @@ from actrec.compare.experiment import DATASET, Experiment, differing, heads_of, 
 from actrec.compare.picture import comparison_png
 from actrec.compare.revisions import experiments_named
 from actrec.compare.table import MAX_SETTINGS, Table, experiments_csv, table_of
-from actrec.console import say
+from actrec.console import counted, say
 from actrec.errors import UserError, did_you_mean
 from actrec.store.files import write_atomic
 
@@ -46,14 +46,16 @@ def compare(
     table = table_of(shown, measures)
     if out is not None:
         write_atomic(out, table.markdown() if out.suffix == ".md" else experiments_csv(experiments))
-        say(f"{out}: {len(table.rows) if out.suffix == '.md' else len(experiments)} rows")
+        say(f"{out}: {counted(len(table.rows if out.suffix == '.md' else experiments), 'row')}")
     write_atomic(plot, comparison_png(shown, measures, title="Experiments"))
     say(f"{plot}: the picture")
     settings = differing(shown)
     if DATASET in settings:
         say("these are of different data (data.name): their scores are not of the same clips")
-    if (hidden := len(settings) - MAX_SETTINGS) > 0:
-        say(f"{hidden} more settings differ and are not shown; all are in {out or '--out compare.csv'}")
+    if len(settings) > MAX_SETTINGS:
+        say(
+            f"{MAX_SETTINGS} of {len(settings)} settings that differ are shown; all are in {out or '--out compare.csv'}"
+        )
     return table
 
 

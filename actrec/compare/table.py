@@ -1,7 +1,7 @@
 """Experiments as a table: for the terminal, as Markdown, and as CSV with every number."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 _NONE = "-"
-_PLAIN_COLUMNS = 200
+_PLAIN_CHARS = 200
 # More columns of settings than these are not read side by side; the CSV has them all.
 MAX_SETTINGS = 8
 _COST_NAMES = {"minutes": "minutes", "peak_memory_mb": "memory MB", "clips_per_s": "clips/s"}
 _MINUTES_NOTE = "Minutes are of training alone, without decoding and without the extraction of cached features."
 _NOTE_CHARS = 60
 _HEADING_CHARS = 12
+_GAP = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +38,35 @@ class Table:
         table = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
         return f"{table}\n{self.below}\n" if self.below else table
 
-    def least_width(self, *, stacked: bool) -> int:
-        """Return how many characters a line takes without breaking a word, or a part of a stacked heading."""
-        headings = (name.replace(".", " ") if stacked else name for name in self.header)
-        columns = zip(headings, *self.rows, strict=True)
-        return sum(1 + max((len(word) for cell in column for word in cell.split()), default=0) for column in columns)
+    def widths(self, line_chars: int, *, stacked: bool) -> list[int]:
+        """Return the columns' widths of lines of `line_chars`: the widest columns give way first, and words stay whole.
+
+        Where whole words need more than that, the lines take more. `stacked`: as `rich` has it.
+        """
+        columns = list(zip((_heading(name, stacked) for name in self.header), *self.rows, strict=True))
+        least = [_longest(word for cell in column for word in cell.split()) for column in columns]
+        whole = [_longest(line for cell in column for line in cell.splitlines()) for column in columns]
+        for cap in range(max(whole), -1, -1):
+            widths = [max(word, min(line, cap)) for word, line in zip(least, whole, strict=True)]
+            if _line_chars(widths) <= line_chars:
+                break
+        return widths
 
     def turned(self) -> "Table":
         """Return the table with its rows as columns: of few experiments with many numbers, easier to read."""
         header, *rows = zip(self.header, *self.rows, strict=True)
         return Table(header, (False, *(True for _ in self.rows)), tuple(rows), self.below)
 
-    def rich(self, *, stacked: bool) -> "RichTable":
-        """Return the table for a terminal; `stacked` sets the parts of long headings below each other."""
+    def rich(self, line_chars: int, *, stacked: bool) -> "RichTable":
+        """Return the table for lines of `line_chars`; `stacked` sets the parts of long headings below each other."""
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        table = RichTable(box=None, pad_edge=False, header_style="bold")
-        for name, numeric in zip(self.header, self.numeric, strict=True):
-            heading = name.replace(".", ".\n") if stacked and len(name) > _HEADING_CHARS else name
-            table.add_column(Text(heading), justify="right" if numeric else "left", overflow="fold")
+        table = RichTable(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+        widths = self.widths(line_chars, stacked=stacked)
+        for name, numeric, width in zip(self.header, self.numeric, widths, strict=True):
+            justify = "right" if numeric else "left"
+            table.add_column(Text(_heading(name, stacked)), justify=justify, width=width, overflow="fold")
         for row in self.rows:
             table.add_row(*(Text(cell) for cell in row))  # Text: names are shown as they are, not read as markup
         return table
@@ -65,16 +75,28 @@ class Table:
         """Print the table: as wide as the terminal, or as plain lines where there is none."""
         from rich.console import Console
 
-        console = Console(file=file)
-        is_terminal = console.is_terminal
-        if not is_terminal:
-            console = Console(file=file, width=_PLAIN_COLUMNS, color_system=None, legacy_windows=False)
-        turned = self.turned()
-        least, least_turned = (table.least_width(stacked=is_terminal) for table in (self, turned))
-        fits = least <= max(console.width, least_turned)
-        console.print((self if fits else turned).rich(stacked=is_terminal), crop=False)
+        console, turned = Console(file=file), self.turned()
+        stacked = console.is_terminal
+        least, least_turned = (_line_chars(table.widths(0, stacked=stacked)) for table in (self, turned))
+        if not console.is_terminal:
+            width = max(_PLAIN_CHARS, min(least, least_turned))  # a file has no edge to break words at
+            console = Console(file=file, width=width, color_system=None, legacy_windows=False)
+        table = self if least <= max(console.width, least_turned) else turned
+        console.print(table.rich(console.width, stacked=stacked), crop=False)
         if self.below:
             console.print(self.below, markup=False, highlight=False)
+
+
+def _heading(name: str, stacked: bool) -> str:
+    return name.replace(".", ".\n") if stacked and len(name) > _HEADING_CHARS else name
+
+
+def _longest(texts: Iterable[str]) -> int:
+    return max(map(len, texts), default=0)
+
+
+def _line_chars(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
 
 
 def table_of(shown: Sequence[Point], measures: Sequence[tuple[str, str]]) -> Table:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from actrec.console import counted
 from actrec.data.problems import Kind, Problems
 from actrec.data.readers import Index
 from actrec.data.rows import read_text
@@ -41,7 +42,7 @@ def with_coarse(index: Index, coarse: Mapping[str, str] | None, *, root: Path, p
             unknown.setdefault(row.labels[fine], []).append(row.where)
         rows.append(replace(row, labels={**row.labels, head: kind}) if kind else row)
     for name, wheres in sorted(unknown.items()):
-        problems.add(UNKNOWN_FINE, f"{fine} '{name}'", f"{len(wheres)} clips, the first is {wheres[0]}")
+        problems.add(UNKNOWN_FINE, f"{fine} '{name}'", f"{counted(len(wheres), 'clip')}, the first is {wheres[0]}")
     return Index(rows, (*index.heads, head), index.multi_label)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from actrec.console import counted
 from actrec.data.checks import check_labels, check_samples, check_splits_filled, differing_samples
 from actrec.data.manifest import SPLITS, Clip, Manifest, Media, Split, classes_of
 from actrec.data.people import box_fault
@@ -245,7 +246,7 @@ def warnings(manifest: Manifest) -> list[str]:
         paths = " and ".join(dict.fromkeys((first.path, second.path)))
         found.append(f"groups {first.group} and {second.group} stay together, for both have the same file: {paths}")
     if len(joined) > _MAX_JOINED:
-        found.append(f"{len(joined) - _MAX_JOINED} more pairs of groups stay together for such files")
+        found.append(f"{counted(len(joined) - _MAX_JOINED, 'more pair')} of groups stay together for such files")
     for head in manifest.heads:
         if head not in manifest.multi_label and len(manifest.classes[head]) == 1:
             found.append(f"{head} has one class, {manifest.classes[head][0]}: there is nothing to tell apart")
@@ -254,19 +255,19 @@ def warnings(manifest: Manifest) -> list[str]:
             found.append(f"the same file has two labels for {head}: {paths}")
         unlabelled = sum(head not in clip.labels for clip in manifest.clips)
         if unlabelled:
-            found.append(f"{unlabelled} clips have no label for {head}; they count for the other heads alone")
+            found.append(f"{counted(unlabelled, 'clip')} without a label for {head}: counted for the other heads alone")
         for split in SPLITS[1:]:
             clips = manifest.of_split(split)
             present = {name for clip in clips for name in manifest.labels_of(clip, head)}
             if clips and (absent := [name for name in manifest.classes[head] if name not in present]):
                 found.append(
-                    f"{split} has no clip of {len(absent)} classes of {head}: {_few(absent)}. They have no score "
-                    "there: add clips of them from a group of their own, or merge them with other classes"
+                    f"{split} has no clip of {len(absent)} of the classes of {head}: {_few(absent)}. They have no "
+                    "score there: add clips of them from a group of their own, or merge them with other classes"
                 )
         if differing := [sample for name, sample in odd_samples if name == head]:
             found.append(
-                f"{len(differing)} samples of train have clips with different labels for {head}, which therefore "
-                f"cannot be scored by sample: {_few(differing)}"
+                f"{counted(len(differing), 'sample')} of train with clips of different labels for {head}, which "
+                f"therefore cannot be scored by sample: {_few(differing)}"
             )
     return found
 
@@ -308,12 +309,12 @@ def summary(manifest: Manifest, *, num_bad: int, listed_in: Path) -> str:
     classes = ", ".join(f"{len(names)} of {head}" for head, names in manifest.classes.items())
     named = f" ({_few(parted)})" if parted else ""
     num_samples = len({clip.sample for clip in manifest.clips if clip.sample})
-    samples = f" of {num_samples} samples" if num_samples else ""
+    samples = f" of {counted(num_samples, 'sample')}" if num_samples else ""
     sounding = sum(bool(clip.sound_path) for clip in manifest.clips)
     shown = sum(bool(clip.skeleton_path) for clip in manifest.clips)
     skeletons = f", {shown} with a skeleton" if shown else ""
     return (
-        f"{len(manifest.clips)} clips{samples} ({sizes}), {sounding} with sound{skeletons}, classes: {classes}; "
-        f"{len(splits_of)} groups, {len(parted)} of them in two splits{named}; "
-        f"{num_bad} bad file{'' if num_bad == 1 else 's'}{f', listed in {listed_in}' if num_bad else ''}"
+        f"{counted(len(manifest.clips), 'clip')}{samples} ({sizes}), {sounding} with sound{skeletons}, classes: "
+        f"{classes}; {counted(len(splits_of), 'group')}, {len(parted)} of them in two splits{named}; "
+        f"{counted(num_bad, 'bad file')}{f', listed in {listed_in}' if num_bad else ''}"
     )

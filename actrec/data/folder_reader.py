@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from actrec.console import say
+from actrec.console import counted, say
 from actrec.data.manifest import Media, Split
 from actrec.data.problems import Kind, Problems
 from actrec.data.rows import NO_GROUP, Row, check_regex, found_in, plain_path
@@ -62,7 +62,7 @@ def read_folders(
     wanted = "sound or video" if media == "sound" else media
     if skipped:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(skipped.items()))
-        say(f"{root}: passed over {skipped.total()} files that are no {wanted} by their names ({kinds})")
+        say(f"{root}: passed over {counted(skipped.total(), 'file')}, no {wanted} by name ({kinds})")
     if not rows:
         problems.stop_if_any()
         layout = f"<train|val|test>/<class>/<{media}>" if splits else f"<class>/<{media}>"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from actrec.console import say
+from actrec.console import counted, say
 from actrec.data.people import UNSEEN, People
 from actrec.data.problems import Kind, Problems
 from actrec.data.rows import Row, plain_path, read_text
@@ -93,12 +93,13 @@ def read_jrdb(
 def _tell(seen: _Seen, several: Literal["skip", "first"]) -> None:
     if seen.other:
         common = ", ".join(f"{count} {name}" for name, count in seen.other.most_common(5))
-        say(f"jrdb: left out {seen.other.total()} relations that data.reader.classes does not name ({common})")
+        left_out = counted(seen.other.total(), "relation")
+        say(f"jrdb: left out {left_out} that data.reader.classes does not name ({common})")
     if seen.several:
         done = "left out" if several == "skip" else "took the first relation of"
-        say(f"jrdb: {done} {seen.several} pairs with several relations (data.reader.several)")
+        say(f"jrdb: {done} {counted(seen.several, 'pair')} with several relations (data.reader.several)")
     if seen.alone:
-        say(f"jrdb: left out {seen.alone} interactions of somebody with himself")
+        say(f"jrdb: left out {counted(seen.alone, 'interaction')} of somebody with himself")
 
 
 def _frames(file: Path) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
-from actrec.console import say
+from actrec.console import counted, say
 from actrec.data.problems import Kind, Problems
 from actrec.data.rows import Row, read_text
 from actrec.errors import UserError
@@ -97,9 +97,9 @@ def read_ntu(
             labels = {head: classes[name.action - 1]}
             rows.append(Row(path, path, path, labels, "train" if trains else held_out, group))
     if num_other:
-        say(f"ntu: passed over {num_other} files that are not named as samples of A001 to A{len(classes):03}")
+        say(f"ntu: passed over {counted(num_other, 'file')} without the name of a sample of A001 to A{len(classes):03}")
     if num_left_out:
-        say(f"ntu: left out {num_left_out} samples without a skeleton, as data.reader.missing says")
+        say(f"ntu: left out {counted(num_left_out, 'sample')} without a skeleton, as data.reader.missing says")
     if not rows:
         problems.stop_if_any()
         raise UserError(

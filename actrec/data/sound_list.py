@@ -6,6 +6,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from actrec.cells import csv_text
+from actrec.console import counted
 from actrec.data.manifest import Manifest
 from actrec.data.quarantine import Quarantined
 from actrec.errors import UserError
@@ -45,7 +46,7 @@ def tally(items: Sequence[SoundStatus]) -> str:
     """Return in words how many clips have no sound for the model, and why."""
     counts = Counter(item.status for item in items)
     num_bad = len(items) - counts[OK] - counts[SILENT] - counts[NO_TRACK]
-    return f"{counts[SILENT]} silent, {num_bad} set aside; {counts[NO_TRACK]} clips without a track"
+    return f"{counts[SILENT]} silent, {num_bad} set aside; {counted(counts[NO_TRACK], 'clip')} without a track"
 
 
 def check_any(items: Sequence[SoundStatus], *, listed_in: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from actrec.console import say
+from actrec.console import counted, say
 from actrec.data.folder_reader import OUTSIDE_CLASS, images_below
 from actrec.data.problems import Kind, Problems
 from actrec.data.rows import Row, read_text
@@ -50,7 +50,7 @@ def read_tiny_imagenet(
         raise UserError(f"{root}: found no image. Expected train/<wnid>/images/<image> below data.root.")
     rows += _read_annotations(root, head, held_out, problems)
     if unnamed := set(images_below(root, "val/images", problems)) - {row.path for row in rows}:
-        say(f"{root}: passed over {len(unnamed)} images of val/images that {_ANNOTATIONS} does not name")
+        say(f"{root}: passed over {counted(len(unnamed), 'image')} of val/images that {_ANNOTATIONS} does not name")
     return _with_words(rows, head, root / "words.txt", problems) if names == "words" else rows
 
 

@@ -51,7 +51,7 @@ def open_frames(path: Path, facts: MediaFacts) -> FrameSource:
     promised = facts.duration_s * facts.fps
     found = len(source.times_s)
     if promised and abs(found - promised) > max(2, 0.1 * promised):
-        raise BadItem("frame_mismatch", f"the header promises {promised:.0f} frames, {found} are there")
+        raise BadItem("frame_mismatch", f"the header promises {promised:.0f} frames, {found} found")
     return source
 
 

@@ -36,12 +36,12 @@ class FeatureHealth:
             limit = f"expected at most {MAX_DEAD_FRAC:.0%}"
             found.append(f"{self.dead_units} of {self.units} units never move ({limit})")
         if self.zero_vectors:
-            found.append(f"{self.zero_vectors} vectors are all zeros (expected none)")
+            found.append(f"vectors that are all zeros: {self.zero_vectors} (expected none)")
         if not found:
             return ""
         return (
-            f"WARNING: features of {modality}: {', '.join(found)}. Look at its weights, at what it is shown "
-            "(data/processed/<dataset>), and at input_px"
+            f"WARNING: features of {modality}: {', '.join(found)}. Look at what it is shown "
+            "(data/processed/<dataset>), at input_px and, if it has any, at its weights"
         )
 
     def as_dict(self) -> dict[str, float | int]:

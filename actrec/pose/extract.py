@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from actrec.console import counted
 from actrec.errors import BadItem, UserError
 from actrec.pose.layouts import LAYOUTS
 from actrec.pose.skeleton import Skeleton, make_skeleton
@@ -151,7 +152,7 @@ def extract_skeleton(name: str, frames: Iterable[Frame], model: PoseModel, *, ma
     if shape is None:
         raise BadItem("empty", "expected at least one frame, got 0")
     if not tracks:
-        raise BadItem("no_body", f"nobody is found in {number + 1} frames")
+        raise BadItem("no_body", f"nobody is found in {counted(number + 1, 'frame')}")
     keypoint, score = np.zeros((len(tracks), number + 1, _JOINTS, 2)), np.zeros((len(tracks), number + 1, _JOINTS))
     for person, track in enumerate(tracks):
         keypoint[person, track.frames], score[person, track.frames] = np.stack(track.joints), np.stack(track.scores)

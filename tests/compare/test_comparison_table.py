@@ -8,7 +8,7 @@ from PIL import Image
 
 from actrec.compare.experiment import Experiment, differing, points
 from actrec.compare.picture import comparison_png
-from actrec.compare.table import MAX_SETTINGS, experiments_csv, short_settings, table_of
+from actrec.compare.table import MAX_SETTINGS, Table, experiments_csv, short_settings, table_of
 
 
 def experiment(name: str, top1: float | None, **params: object) -> Experiment:
@@ -77,6 +77,25 @@ def test_few_experiments_of_many_heads_are_turned() -> None:
     lines = shown.getvalue().splitlines()
     assert lines[0].split() == ["experiment", "first", "second"]
     assert lines[2].split() == ["val", heads[0], "top1", *["0.500", "[0.400–0.600]"] * 2]
+
+
+def test_the_widest_column_gives_way_and_words_stay_whole() -> None:
+    table = Table(("name", "train.dropout"), (False, True), (("two words", "0.5 [0.4–0.6]"),), "")
+    assert table.widths(24, stacked=False) == [9, 13]  # and a gap of two
+    assert table.widths(23, stacked=False) == [8, 13] and table.widths(0, stacked=False) == [5, 13]
+    assert table.widths(22, stacked=True) == [9, 11]  # "train." above "dropout"
+    assert table.widths(0, stacked=True) == [5, 9]  # "[0.4–0.6]"
+
+
+def test_in_a_file_no_word_is_broken_however_wide_the_table() -> None:
+    heads = [f"stream_{number:02}/action" for number in range(30)]
+    names = [f"experiment-with-a-long-name-{number:02}" for number in range(25)]
+    experiments = [Experiment(name, {}, {"val": {head: {"top1": 0.123} for head in heads}}) for name in names]
+    table = table_of(points(experiments, pooled=False), [(head, "top1") for head in heads])
+    table.show(shown := StringIO())
+    words = shown.getvalue().split()
+    assert min(sum(each.widths(0, stacked=False)) for each in (table, table.turned())) > 200
+    assert set(heads) | set(names) <= set(words) and words.count("0.123") == len(heads) * len(names)
 
 
 def test_a_picture_of_many_heads_has_several_lines_of_panels() -> None:

@@ -50,7 +50,7 @@ def test_classes_that_the_table_lacks_are_all_told(add):
         add(rows, "fine,coarse\nrun,moves\n")
     text = str(caught.value)
     assert "a class that the table of data.coarse.map lacks (2)" in text
-    assert "action 'hop': 2 clips, the first is row 2" in text and "action 'fly': 1 clips" in text
+    assert "action 'hop': 2 clips, the first is row 2" in text and "action 'fly': 1 clip," in text
 
 
 def test_without_the_section_nothing_changes(tmp_path):

@@ -353,4 +353,4 @@ def test_a_sample_with_two_labels_is_refused_where_it_is_scored(tmp_path, stage,
 def test_a_sample_of_train_with_two_labels_is_told(tmp_path, stage, make_clip, capsys):
     write_mixed_events(tmp_path / "raw", make_clip, splits=["train"])
     assert len(stage(split="split", **MAMMALPS).clips) == 36
-    assert "3 samples of train have clips with different labels for behaviour" in capsys.readouterr().err
+    assert "3 samples of train with clips of different labels for behaviour" in capsys.readouterr().err

@@ -316,7 +316,7 @@ def test_ntu_videos_without_a_skeleton_are_left_out(root, stage, make_clip, caps
     assert [clip.split for clip in manifest.clips] == ["train"] * 4 + ["val"] * 2
     assert [clip.skeleton_name for clip in manifest.clips] == [n for n in names if not n.endswith("A003")]
     said = capsys.readouterr().err
-    assert "passed over 1 files" in said and "left out 3 samples without a skeleton" in said
+    assert "passed over 1 file " in said and "left out 3 samples without a skeleton" in said
 
     (root / "gone.txt").write_text("S001C001P001R001A001\n")
     reader["missing"] = {"kind": "list", "file": "gone.txt"}

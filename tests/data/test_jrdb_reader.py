@@ -95,10 +95,10 @@ def test_a_pair_with_several_relations_is_left_out_or_has_the_first_of_the_class
     kept = [person(3, (12, "sitting together")), person(12)]
     write(tmp_path, cafe={"0.jpg": [*people, *kept]})
     (row,) = read(tmp_path)
-    assert row.clip_id.endswith("#3+12") and "left out 1 pairs with several relations" in capsys.readouterr().err
+    assert row.clip_id.endswith("#3+12") and "left out 1 pair with several relations" in capsys.readouterr().err
     first, _ = read(tmp_path, several="first")
     assert first.clip_id.endswith("#1+2") and first.labels == {"relation": "walking"}
-    assert "took the first relation of 1 pairs" in capsys.readouterr().err
+    assert "took the first relation of 1 pair" in capsys.readouterr().err
 
 
 def test_several_relations_of_one_class_are_one(tmp_path, capsys):
@@ -141,7 +141,7 @@ def test_somebody_who_is_not_in_the_picture_has_no_box(tmp_path):
 def test_with_oneself_nobody_is_a_pair(tmp_path, capsys):
     write(tmp_path, cafe={"0.jpg": [person(1, (1, "walking together"), (2, "walking together")), person(2)]})
     assert len(read(tmp_path)) == 1
-    assert "left out 1 interactions of somebody with himself" in capsys.readouterr().err
+    assert "left out 1 interaction of somebody with himself" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("shape", [None, {}, []], ids=["null", "empty", "list"])

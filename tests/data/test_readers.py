@@ -209,7 +209,7 @@ def test_a_folder_is_a_class(tmp_path, capsys):
 def test_a_sound_beside_a_video_is_part_of_it(tmp_path, capsys):
     touch(tmp_path, "run/a.mp4", "run/a.WAV", "run/b.wav", "run/a.m4a", "sit/a.mp3")
     assert [row.path for row in folders(tmp_path)] == ["run/a.mp4"]
-    assert "passed over 3 files that are no video by their names (1 .m4a, 1 .mp3, 1 .wav)" in capsys.readouterr().err
+    assert "passed over 3 files, no video by name (1 .m4a, 1 .mp3, 1 .wav)" in capsys.readouterr().err
     heard = folders(tmp_path, media="sound")
     assert [row.path for row in heard] == ["run/a.m4a", "run/a.mp4", "run/b.wav", "sit/a.mp3"]
     assert capsys.readouterr().err == ""
@@ -267,7 +267,7 @@ def test_images_are_taken_by_their_names(tmp_path, capsys):
     touch(tmp_path, *(f"cat/{name}" for name in names), "cat/a.wav", "cat/film.mp4", "cat/loop.gif", "cat/list.txt")
     assert [row.path for row in folders(tmp_path, media="image")] == [f"cat/{name}" for name in names]
     assert "4 files" not in (said := capsys.readouterr().err)  # a.wav belongs to a.JPG
-    assert "passed over 3 files that are no image by their names (1 .gif, 1 .mp4, 1 .txt)" in said
+    assert "passed over 3 files, no image by name (1 .gif, 1 .mp4, 1 .txt)" in said
     assert [row.path for row in folders(tmp_path)] == ["cat/film.mp4", "cat/loop.gif"]
     with pytest.raises(UserError, match=r"found no image\. Expected <class>/<image>"):
         touch(tmp_path, "films/run/a.mp4")

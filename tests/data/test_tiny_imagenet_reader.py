@@ -85,7 +85,7 @@ def test_a_class_without_words_is_listed(root):
 def test_images_without_an_annotation_are_passed_over_with_a_note(root, capsys):
     touch(root / "val/images/val_3.JPEG")
     assert len(read(root)) == 9
-    assert "passed over 1 images of val/images" in capsys.readouterr().err
+    assert "passed over 1 image of val/images" in capsys.readouterr().err
     (root / "val/images/val_3.JPEG").unlink()
     read(root)
     assert capsys.readouterr().err == ""

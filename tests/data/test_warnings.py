@@ -55,11 +55,11 @@ def test_missing_groups_labels_and_classes_are_told():
     )
     assert warnings(Manifest(clips, ("act", "kind"))) == [
         "no clip has a group: takes of the same person or place may be in train and test alike",
-        f"val has no clip of 1 classes of act: b{NO_SCORE}",
-        f"test has no clip of 1 classes of act: a{NO_SCORE}",
-        "1 clips have no label for kind; they count for the other heads alone",
-        f"val has no clip of 2 classes of kind: x, y{NO_SCORE}",
-        f"test has no clip of 1 classes of kind: y{NO_SCORE}",
+        f"val has no clip of 1 of the classes of act: b{NO_SCORE}",
+        f"test has no clip of 1 of the classes of act: a{NO_SCORE}",
+        "1 clip without a label for kind: counted for the other heads alone",
+        f"val has no clip of 2 of the classes of kind: x, y{NO_SCORE}",
+        f"test has no clip of 1 of the classes of kind: y{NO_SCORE}",
     ]
 
 
@@ -75,7 +75,7 @@ def test_classes_are_counted_one_by_one_where_clips_have_several():
         clip("3", "test", {"acts": "sit"}, "c"),
     )
     assert warnings(Manifest(clips, ("acts",), frozenset({"acts"}))) == [
-        f"test has no clip of 1 classes of acts: run{NO_SCORE}"
+        f"test has no clip of 1 of the classes of acts: run{NO_SCORE}"
     ]
 
 
@@ -88,8 +88,8 @@ def test_samples_of_train_that_cannot_be_scored_are_told():
     clips += [clip("t", "val", {"act": "sit"}, "val"), clip("u", "test", {"act": "sit", "kind": "x"}, "test")]
     said = warnings(Manifest(tuple(clips), ("act", "kind")))
     assert said == [
-        "1 samples of train have clips with different labels for act, which therefore cannot be scored by sample: "
+        "1 sample of train with clips of different labels for act, which therefore cannot be scored by sample: "
         "train walk",
         f"kind has one class, x: {ALONE}",
-        "1 clips have no label for kind; they count for the other heads alone",
+        "1 clip without a label for kind: counted for the other heads alone",
     ]

@@ -154,7 +154,7 @@ def test_a_header_that_promises_other_frames(tmp_path, make_clip, promised, is_f
     if is_fine:
         assert len(open_frames(path, facts).times_s) == 20
     else:
-        with pytest.raises(BadItem, match=f"promises {promised} frames, 20 are there") as caught:
+        with pytest.raises(BadItem, match=f"promises {promised} frames, 20 found") as caught:
             open_frames(path, facts)
         assert caught.value.reason == "frame_mismatch"
 

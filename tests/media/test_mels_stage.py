@@ -324,7 +324,7 @@ def test_too_many_faults_stop_the_run_of_videos_too(root, write, stage):
 def test_without_any_sound_it_stops(root, write, stage, make_sound):
     make_sound(root / "silent.flac", np.zeros((1, 8000), np.float32), RATE_HZ, codec="flac")
     write([clip_of(root, "silent.flac", "train"), clip_of(root, "clip 1.flac", "val", sound=None)], media="video")
-    expected = r"none of 2 clips has sound that can be used \(1 silent, 0 set aside; 1 clips without.*mels\.enabled"
+    expected = r"none of 2 clips has sound that can be used \(1 silent, 0 set aside; 1 clip without.*mels\.enabled"
     with pytest.raises(UserError, match=expected):
         stage()
 

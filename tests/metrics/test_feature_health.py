@@ -28,7 +28,7 @@ def test_vectors_of_zeros_are_told():
     features[2] = 0
     found = feature_health(features)
     assert found.zero_vectors == 1
-    assert "rgb: 1 vectors are all zeros (expected none). Look" in found.warning("rgb")
+    assert "rgb: vectors that are all zeros: 1 (expected none). Look" in found.warning("rgb")
 
 
 def test_one_token_shows_nothing_of_what_moves():
