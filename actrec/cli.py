@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from actrec import paths
 from actrec.console import Debug, counted, examples, own_version, run, say
 from actrec.errors import UserError
 
@@ -19,16 +20,14 @@ app = typer.Typer(
     "here is what goes around it.",
     epilog=examples("actrec recipe --list", "actrec predict data/raw/demo/clips --out predictions.csv"),
 )
-_RECIPES, _SWEEPS = Path("recipes"), Path("sweeps")
-_PARAMS = Path("params.yaml")
 
 
 def _recipe_names() -> list[str]:
-    return sorted(path.stem for path in _RECIPES.glob("*.yaml"))
+    return sorted(path.stem for path in paths.RECIPES.glob("*.yaml"))
 
 
 def _sweep_names() -> list[str]:
-    return sorted(path.stem for path in _SWEEPS.glob("*.yaml"))
+    return sorted(path.stem for path in paths.SWEEPS.glob("*.yaml"))
 
 
 def _show_version(wanted: bool) -> None:
@@ -60,25 +59,25 @@ def recipe(
 
     asks = name is None and not show and sys.stdin.isatty() and sys.stdout.isatty()
     if show or name is None:
-        for line in describe_all(_RECIPES, _PARAMS, numbered=asks):
+        for line in describe_all(paths.RECIPES, paths.PARAMS, numbered=asks):
             print(line)
     if asks:
         asked = typer.prompt("Which one, by number or name? Enter leaves all as it is", default="", show_default=False)
-        name = named(asked.strip(), _RECIPES)
+        name = named(asked.strip(), paths.RECIPES)
     if show or not name:
         return
-    for line in activate(name, _RECIPES, _PARAMS):
+    for line in activate(name, paths.RECIPES, paths.PARAMS):
         print(line)
-    for line in missing_weights(_PARAMS):
+    for line in missing_weights(paths.PARAMS):
         say(line)
-    say(f"{_PARAMS} is now the recipe {name}. {missing_data(_PARAMS)}Run it: dvc repro")
+    say(f"{paths.PARAMS} is now the recipe {name}. {missing_data(paths.PARAMS)}Run it: dvc repro")
 
 
 @app.command(epilog=examples("actrec predict clip.mp4", "actrec predict videos/ --out predictions.csv"))
 def predict(
     source: Annotated[Path, typer.Argument(help="A video, a sound or a picture, or a folder of them.")],
     out: Annotated[Path | None, typer.Option(help="Write a CSV here instead of printing it.")] = None,
-    checkpoint: Annotated[Path, typer.Option(help="A model that `train` wrote.")] = Path("models/best.pt"),
+    checkpoint: Annotated[Path, typer.Option(help="A model that `train` wrote.")] = paths.BEST,
     window_s: Annotated[
         float | None, typer.Option(min=0.05, help="Look at long videos in windows of so many seconds.")
     ] = None,
@@ -111,7 +110,7 @@ def compare(
     head: Annotated[str | None, typer.Option(help="Only this head.")] = None,
     metric: Annotated[str | None, typer.Option(help="This one instead of top1 (or map_macro).")] = None,
     all_commits: Annotated[bool, typer.Option("--all-commits", help="Also experiments of other commits.")] = False,
-    plot: Annotated[Path, typer.Option(help="The picture to write.")] = Path("results/compare.png"),
+    plot: Annotated[Path, typer.Option(help="The picture to write.")] = paths.RESULTS / "compare.png",
     out: Annotated[Path | None, typer.Option(help="Also write the table here, a .csv or .md file.")] = None,
 ) -> None:
     """Show experiments side by side, as a table and a picture.
@@ -160,7 +159,7 @@ def sweep(
 @app.command(epilog=examples("actrec fuse 3:1", "actrec fuse 2:1 --scores old/scores.npz"))
 def fuse(
     ratio: Annotated[str, typer.Argument(help="A number a modality, such as 3:1.")],
-    scores: Annotated[Path, typer.Option(help="What `evaluate` wrote.")] = Path("results/scores.npz"),
+    scores: Annotated[Path, typer.Option(help="What `evaluate` wrote.")] = paths.SCORES,
 ) -> None:
     """Weigh the modalities anew, by their saved scores: no model runs.
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from actrec import paths
 from actrec.console import Debug, run, say
 from actrec.data.root import check_root
 from actrec.models.at_hand import lacking_weights
 from actrec.params import load
 from actrec.params.load import plain
 from actrec.store.files import write_atomic
-from pipeline import paths
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:

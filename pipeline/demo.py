@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from actrec import paths
 from actrec.console import Debug, run, say
 from actrec.demo.folder import write_stub
 from actrec.params import load
-from pipeline import paths
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:

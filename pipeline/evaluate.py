@@ -4,10 +4,10 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+from actrec import paths
 from actrec.console import Debug, run, say
 from actrec.params import load
 from actrec.params.load import plain
-from pipeline import paths
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
@@ -26,9 +26,9 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     from actrec.training.views import views_of
     from pipeline.model import inputs_of, live_inputs
 
-    started, out, history = datetime.now(UTC), paths.RESULTS, paths.RESULTS / "history.csv"
+    started, out, history = datetime.now(UTC), paths.RESULTS, paths.HISTORY
     fabric = launch(device=p.compute.device, threads=p.compute.threads, precision="fp32")
-    model, about = load_model(paths.MODELS / "best.pt")
+    model, about = load_model(paths.BEST)
     inputs = inputs_of(p, about, live_inputs(p.data.name, about.model["backbones"]))
     e, c = p.evaluate, p.data.coarse
     shown = {"views": views_of(plain(e.views)), "batch_size": e.batch_size, "fabric": fabric}

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from actrec import paths
 from actrec.console import Debug, run
 from actrec.params import Params, load
 from actrec.params.load import plain
 from actrec.store.tree import write_stub_file
-from pipeline import paths
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from actrec import paths
 from actrec.console import Debug, run, say
 from actrec.data import quarantine
 from actrec.data.manifest import load_manifest
@@ -12,7 +13,6 @@ from actrec.store.closure import code_version
 from actrec.store.files import write_atomic
 from actrec.store.stage import build_folder, list_failed
 from actrec.store.tree import Maker, write_stub
-from pipeline import paths
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:

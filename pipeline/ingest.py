@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from actrec import paths
 from actrec.console import Debug, run, say
 from actrec.data import manifest, quarantine
 from actrec.data.checks import check_rows, check_skeleton_rows
@@ -18,7 +19,6 @@ from actrec.store.cas import store_root
 from actrec.store.digests import Memory, digest_files, inspect_clips
 from actrec.store.files import write_atomic
 from actrec.store.skeleton_files import index_skeletons
-from pipeline import paths
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:

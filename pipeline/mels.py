@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
+from actrec import paths
 from actrec.console import Debug, run, say
 from actrec.data import quarantine, sound_list
 from actrec.data.manifest import Clip, Manifest, load_manifest
@@ -13,7 +14,6 @@ from actrec.store.closure import code_version
 from actrec.store.files import write_atomic
 from actrec.store.stage import build_folder, list_failed
 from actrec.store.tree import Job, Maker, write_stub
-from pipeline import paths
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:

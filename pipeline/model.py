@@ -4,6 +4,7 @@ from collections.abc import Collection
 from statistics import median
 from typing import Any
 
+from actrec import paths
 from actrec.models.recogniser import Recogniser, build
 from actrec.params import Params
 from actrec.params.load import plain
@@ -13,7 +14,6 @@ from actrec.store.features import feature_identity
 from actrec.training.checkpoint import Checkpoint
 from actrec.training.data import Inputs, open_inputs
 from actrec.training.sources import Source
-from pipeline import paths
 
 
 def live_inputs(dataset: str, modalities: Collection[str]) -> Inputs:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from actrec import paths
 from actrec.console import Debug, run, say
 from actrec.data import quarantine
 from actrec.data.manifest import Manifest, load_manifest
@@ -9,7 +10,6 @@ from actrec.errors import UserError
 from actrec.params import Params, load
 from actrec.store.files import write_atomic
 from actrec.store.tree import write_stub_file
-from pipeline import paths
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+from actrec import paths
 from actrec.console import Debug, run, say
 from actrec.params import Params, load
 from actrec.params.load import plain
 from actrec.training.processes import together
-from pipeline import paths
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
@@ -50,9 +50,9 @@ def fit(p: Params) -> None:
             training = Run(model, *sources, **task, fabric=fabric, checkpoint=state, compiled=c.compile)
         fitted = training.fit(lambda row: (show(row), write(training.state.history)))
         if is_first:
-            save_model(paths.MODELS / "best.pt", replace(about, epoch=fitted.best_epoch), fitted.best)
-            save_model(paths.MODELS / "last.pt", replace(about, epoch=len(fitted.history)), fitted.last)
-            write_atomic(paths.RESULTS / "history.csv", dump_history(fitted.history))
+            save_model(paths.BEST, replace(about, epoch=fitted.best_epoch), fitted.best)
+            save_model(paths.LAST, replace(about, epoch=len(fitted.history)), fitted.last)
+            write_atomic(paths.HISTORY, dump_history(fitted.history))
             state.unlink(missing_ok=True)
 
 

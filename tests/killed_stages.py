@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
+from actrec import paths
 from actrec.store import files, workers
 from actrec.store.closure import code_version
-from pipeline import paths
 
 REPO = Path(__file__).resolve().parents[1]
 NAME = "demo-carrying"
@@ -47,7 +47,7 @@ OUTS = {
     "frames": (paths.frames(NAME), paths.quarantine(NAME, "frames")),
     "mels": (paths.mels(NAME), paths.sound(NAME), paths.quarantine(NAME, "mels")),
     "features": (paths.features(NAME),),
-    "train": (paths.MODELS, paths.RESULTS / "history.csv"),
+    "train": (paths.MODELS, paths.HISTORY),
 }
 Cell = Callable[[], dict[str, Any]]
 _LONGER_THAN_ALL_S = 600

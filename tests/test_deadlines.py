@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from actrec import paths
 from actrec.data import manifest
 from actrec.data.manifest import Clip, Manifest
 from actrec.media.facts import MediaFacts
-from pipeline import frames, mels, paths, skeletons
+from pipeline import frames, mels, skeletons
 
 REPO = Path(__file__).resolve().parents[1]
 DEADLINES = {"frames": 7.5, "mels": 8.5, "skeletons": 9.5}

@@ -17,8 +17,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from actrec import paths
 from actrec.params.schema import Params
-from pipeline import paths
 from tools.deps import STAGES
 
 REPO = Path(__file__).resolve().parents[1]

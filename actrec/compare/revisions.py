@@ -10,11 +10,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from actrec import paths
 from actrec.compare.experiment import Experiment, flat
 from actrec.errors import UserError, did_you_mean
 
 WORKSPACE = "workspace"
-PARAMS, METRICS, LOCK = "params.yaml", "results/metrics.json", "dvc.lock"
+_FILES = (paths.PARAMS, paths.METRICS, paths.LOCK)
 # refs/exps/<baseline commit, its first two digits a folder>/<name>; what is below refs/exps/exec is DVC's own.
 _EXPERIMENT = re.compile(r"refs/exps/([0-9a-f]{2})/([0-9a-f]{38,62})/(.+)")
 _GIT_TIMEOUT_S = 60
@@ -93,31 +94,30 @@ def _unknown(name: str, refs: Sequence[Ref]) -> str:
 
 
 def _of_workspace() -> Experiment:
-    files = [Path(name) for name in (PARAMS, METRICS, LOCK)]
-    return _experiment(WORKSPACE, *(file.read_text(encoding="utf-8") if file.is_file() else None for file in files))
+    return _experiment(WORKSPACE, *(file.read_text(encoding="utf-8") if file.is_file() else None for file in _FILES))
 
 
 def _of_experiment(ref: Ref) -> Experiment:
     # DVC has run it with its settings; to read the dvc.lock of each would take longer than all the rest.
-    return _experiment(ref.name, *(_git("show", f"{ref.ref}:./{path}") for path in (PARAMS, METRICS)), lock=None)
+    return _experiment(ref.name, *(_git("show", f"{ref.ref}:./{file}") for file in _FILES[:2]), lock=None)
 
 
 def _of_revision(revision: str, name: str) -> Experiment:
-    return _experiment(name, *(_git("show", f"{revision}:./{path}") for path in (PARAMS, METRICS, LOCK)))
+    return _experiment(name, *(_git("show", f"{revision}:./{file}") for file in _FILES))
 
 
 def _experiment(name: str, params: str | None, metrics: str | None, lock: str | None) -> Experiment:
-    settings = _yaml(params, PARAMS, name)
+    settings = _yaml(params, paths.PARAMS, name)
     if not metrics:
-        return Experiment(name, flat(settings), note=f"no {METRICS}")
-    if not _was_run(settings, _yaml(lock, LOCK, name)):
-        return Experiment(name, flat(settings), note=f"{PARAMS} not run: dvc repro")
+        return Experiment(name, flat(settings), note=f"no {paths.METRICS}")
+    if not _was_run(settings, _yaml(lock, paths.LOCK, name)):
+        return Experiment(name, flat(settings), note=f"{paths.PARAMS} not run: dvc repro")
     return Experiment(name, flat(settings), _json(metrics, name))
 
 
 def _was_run(settings: Mapping[str, Any], lock: Mapping[str, Any]) -> bool:
     """Tell whether every stage in dvc.lock was run with these settings; true if DVC has recorded none."""
-    recorded = [stage.get("params", {}).get(PARAMS, {}) for stage in lock.get("stages", {}).values()]
+    recorded = [stage.get("params", {}).get(paths.PARAMS.name, {}) for stage in lock.get("stages", {}).values()]
     return all(_at(settings, name) == value for own in recorded for name, value in own.items())
 
 
@@ -127,7 +127,7 @@ def _at(settings: Any, name: str) -> Any:
     return settings
 
 
-def _yaml(text: str | None, file: str, name: str) -> dict[str, Any]:
+def _yaml(text: str | None, file: Path, name: str) -> dict[str, Any]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -142,7 +142,7 @@ def _json(text: str | None, name: str) -> dict[str, Any]:
     try:
         found = json.loads(text) if text else {}
     except ValueError as error:
-        raise UserError(f"{name}: its {METRICS} is not valid JSON: {error}") from None
+        raise UserError(f"{name}: its {paths.METRICS} is not valid JSON: {error}") from None
     return found if isinstance(found, dict) else {}
 
 

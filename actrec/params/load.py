@@ -17,7 +17,7 @@ from actrec.params.schema import Params
 _MISSING = " is missing; recipes/demo.yaml shows every setting."
 
 
-def load(path: Path | str = "params.yaml") -> Params:
+def load(path: Path | str) -> Params:
     """Return the checked experiment.
 
     Args:

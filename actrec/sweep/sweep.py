@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actrec import paths
 from actrec.compare.experiment import Measured, heads_of, metric_of, points
 from actrec.compare.picture import comparison_png
 from actrec.compare.revisions import experiment_refs
@@ -36,8 +37,6 @@ from actrec.sweep.plan import (
 from actrec.sweep.records import DONE, FAILED, Record
 from actrec.sweep.search import Search, points_to_check
 
-SWEEPS, RECIPES = Path("sweeps"), Path("recipes")
-_DVC_YAML = Path("dvc.yaml")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -78,7 +77,7 @@ class Swept:
     failures: str
 
 
-def describe_sweeps(folder: Path = SWEEPS) -> list[str]:
+def describe_sweeps(folder: Path = paths.SWEEPS) -> list[str]:
     """Return a line a sweep: its name, and the comment at the head of its file."""
     files = sorted(folder.glob("*.yaml"))
     if not files:
@@ -98,13 +97,15 @@ def planned(name: str) -> Plan:
     """
     file = _found(name)
     sweep = load_sweep(file)
-    source = RECIPES / f"{sweep.recipe}.yaml" if sweep.recipe else workspace.PARAMS
+    source = paths.RECIPES / f"{sweep.recipe}.yaml" if sweep.recipe else paths.PARAMS
     if not source.is_file():
-        known = [path.stem for path in RECIPES.glob("*.yaml")]
-        raise UserError(f"{file}: no recipe '{sweep.recipe}' in {RECIPES}/. {did_you_mean(sweep.recipe or '', known)}")
+        known = [path.stem for path in paths.RECIPES.glob("*.yaml")]
+        raise UserError(
+            f"{file}: no recipe '{sweep.recipe}' in {paths.RECIPES}/. {did_you_mean(sweep.recipe or '', known)}"
+        )
     settings = plain(load(source))
     check_target(sweep, settings, file)
-    plan = Plan(file, sweep, source.read_bytes(), settings, workspace.RECORDS / file.stem)
+    plan = Plan(file, sweep, source.read_bytes(), settings, paths.SWEPT / file.stem)
     choices = points_to_check(sweep.sample) if sweep.sample else grid_choices(sweep.grid or {})
     runs = [run for number, choice in enumerate(choices) for run in plan.runs(choice, number)]
     check_valid(runs)
@@ -180,7 +181,7 @@ def _made_with(plan: Plan) -> dict[str, Any]:
     # The demo's data are made of its settings, by code: both are looked at.
     data = {} if plan.settings["demo"]["enabled"] else records.data_digest(root)
     sweep = plan.sweep.model_dump(mode="json")
-    return records.made_with(sweep, plan.settings, code=records.code_digests(_DVC_YAML), data=data)
+    return records.made_with(sweep, plan.settings, code=records.code_digests(paths.STAGES), data=data)
 
 
 def _check_unchanged(plan: Plan, now: dict[str, Any]) -> None:
@@ -276,11 +277,11 @@ def _run(plan: Plan, run: Run, bench: workspace.Bench) -> Record:
             raise UserError(f"{run.name}: DVC could not run it. {ended.message}")
         say(f"{run.name}: {ended.failed_stage} failed; it is recorded, and the sweep goes on")
         return Record(**about, status=FAILED, message=f"{ended.failed_stage}: {ended.message}", wall_s=wall_s)
-    if workspace.plain_of(workspace.PARAMS.read_bytes()) != run.params:
+    if workspace.plain_of(paths.PARAMS.read_bytes()) != run.params:
         raise UserError(
             f"{run.name}: DVC has set params.yaml to something else than was asked for by {shlex.join(arguments)}"
         )
-    metrics = json.loads(workspace.METRICS.read_text(encoding="utf-8"))
+    metrics = json.loads(paths.METRICS.read_text(encoding="utf-8"))
     return Record(**about, status=DONE, metrics=metrics, wall_s=wall_s)
 
 
@@ -320,10 +321,10 @@ def _rank(found: Measured | None) -> float:
 def _found(name: str) -> Path:
     path = Path(name)
     if path.suffix != ".yaml":
-        path = SWEEPS / f"{name}.yaml"
+        path = paths.SWEEPS / f"{name}.yaml"
     if not path.is_file():
-        known = [file.stem for file in sorted(SWEEPS.glob("*.yaml"))]
-        raise UserError(f"no sweep '{name}' in {SWEEPS}/, and no such file. {did_you_mean(name, known)}")
+        known = [file.stem for file in sorted(paths.SWEEPS.glob("*.yaml"))]
+        raise UserError(f"no sweep '{name}' in {paths.SWEEPS}/, and no such file. {did_you_mean(name, known)}")
     if not _NAME.fullmatch(path.stem):
         raise UserError(f"{path}: runs are named after it: letters, digits, - and _ only")
     return path

@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actrec.compare import revisions
+from actrec import paths
 from actrec.console import say
 from actrec.errors import UserError
 from actrec.params.load import checked, plain
 from actrec.store.files import write_atomic
 from actrec.sweep import dvc
 
-PARAMS, LOCK, METRICS = Path(revisions.PARAMS), Path(revisions.LOCK), Path(revisions.METRICS)
-RECORDS = Path("results/sweeps")
-_ASIDE = RECORDS / ".aside"
+_ASIDE = paths.SWEPT / ".aside"
 # What sweeps set params.yaml to: if it is anything else by then, its user has edited it since.
 _SET = "set.json"
-_FILES = (PARAMS, LOCK, METRICS)
+_FILES = (paths.PARAMS, paths.LOCK, paths.METRICS)
 
 
 @contextmanager
@@ -33,9 +31,9 @@ def alone() -> Iterator[None]:
     Raises:
         UserError: if a sweep is at work here.
     """
-    RECORDS.mkdir(parents=True, exist_ok=True)
+    paths.SWEPT.mkdir(parents=True, exist_ok=True)
     # SQLite's lock ends with the process that holds it, on every system.
-    with closing(sqlite3.connect(RECORDS / ".lock", timeout=0, isolation_level=None)) as lock:
+    with closing(sqlite3.connect(paths.SWEPT / ".lock", timeout=0, isolation_level=None)) as lock:
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError:
@@ -58,7 +56,7 @@ class Bench:
     def prepare(self, params: Mapping[str, Any]) -> None:
         """Make the workspace what a run starts from; `params` are those that it will set."""
         write_atomic(_ASIDE / _SET, json.dumps([plain_of(self.base), params]))
-        write_atomic(PARAMS, self.base)
+        write_atomic(paths.PARAMS, self.base)
 
 
 @contextmanager
@@ -101,8 +99,8 @@ def recover(command: Sequence[str]) -> None:
     except (FileNotFoundError, ValueError):
         return
     # Or it was killed while it put things back.
-    left.append(_content(_ASIDE / PARAMS.name))
-    if _content(PARAMS) in left:
+    left.append(_content(_ASIDE / paths.PARAMS.name))
+    if _content(paths.PARAMS) in left:
         say("an earlier sweep was killed; the workspace is put back as it was before it")
         with _undisturbed():
             put_back(command)
@@ -121,7 +119,7 @@ def plain_of(content: bytes) -> dict[str, Any] | None:
     from ruamel.yaml.error import YAMLError
 
     try:
-        return plain(checked(YAML(typ="safe", pure=True).load(content.decode()), PARAMS.name))
+        return plain(checked(YAML(typ="safe", pure=True).load(content.decode()), paths.PARAMS.name))
     except (YAMLError, UnicodeDecodeError, UserError):
         return None
 

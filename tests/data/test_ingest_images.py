@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 from ruamel.yaml import YAML
 
+from actrec import paths
 from actrec.data import quarantine
 from actrec.data.manifest import load_manifest
 from actrec.errors import UserError
 from actrec.store import tree
-from pipeline import frames, ingest, paths
+from pipeline import frames, ingest
 
 REPO = Path(__file__).resolve().parents[2]
 SHARED = REPO.parent / "shared/data"

@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 from ruamel.yaml import YAML
 
+from actrec import paths
 from actrec.data import quarantine
 from actrec.data.manifest import load_manifest
 from actrec.data.people import People
 from actrec.errors import UserError
 from actrec.media.clip import ClipFolder
 from actrec.store import tree
-from pipeline import frames, ingest, paths
+from pipeline import frames, ingest
 
 REPO = Path(__file__).resolve().parents[2]
 VOLLEYBALL = REPO.parent / "shared/data/volleyball"

@@ -27,7 +27,7 @@ def test_a_mistake_is_told_before_anything_is_made_or_loaded(tmp_path: Path) -> 
     lines = done.text.splitlines()
     assert "error: params.yaml: train.lr is 'abc': input should be a valid number." in lines
     imported = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
-    assert {"pipeline.paths", "pydantic"} <= imported
+    assert {"actrec.paths", "pydantic"} <= imported
     assert not {"torch", "sklearn", "av"} & imported
     assert checkout.bytes_of("data").keys() == {"data/README.md"}
 
@@ -58,5 +58,5 @@ def test_a_mistake_costs_nothing_that_was_made(made: Checkout, name: str) -> Non
 def test_a_stage_that_has_nothing_to_do_loads_nothing_slow(reproduced: Checkout) -> None:
     done = reproduced("python", "-X", "importtime", "-m", "pipeline.features")
     imported = {line.rpartition("|")[2].strip() for line in done.text.splitlines()}
-    assert "pipeline.paths" in imported
+    assert "actrec.paths" in imported
     assert not {"torch", "sklearn", "av", "h5py", "matplotlib"} & imported

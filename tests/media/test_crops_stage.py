@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from ruamel.yaml import YAML
 
+from actrec import paths
 from actrec.data import manifest, quarantine
 from actrec.data.people import People
 from actrec.errors import UserError
@@ -22,7 +23,7 @@ from actrec.media import crops
 from actrec.media.clip import ClipFolder
 from actrec.media.probe import probe
 from actrec.store import tree
-from pipeline import frames, paths
+from pipeline import frames
 
 REPO = Path(__file__).resolve().parents[2]
 OUT, BAD = Path("data/processed/mine/video_frames"), Path("data/interim/mine/quarantine_frames.csv")

@@ -12,11 +12,12 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from actrec import paths
 from actrec.data import manifest, quarantine
 from actrec.errors import UserError
 from actrec.media.probe import probe
 from actrec.store import tree
-from pipeline import frames, paths
+from pipeline import frames
 
 REPO = Path(__file__).resolve().parents[2]
 OUT, BAD = Path("data/processed/mine/video_frames"), Path("data/interim/mine/quarantine_frames.csv")

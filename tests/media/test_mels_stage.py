@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from actrec import paths
 from actrec.data import manifest, quarantine
 from actrec.errors import UserError
 from actrec.media.probe import probe
 from actrec.media.sound import MelFolder
 from actrec.store import tree
-from pipeline import mels, paths
+from pipeline import mels
 
 REPO = Path(__file__).resolve().parents[2]
 OUT, BAD = Path("data/processed/mine/mel_spectrograms"), Path("data/interim/mine/quarantine_mels.csv")

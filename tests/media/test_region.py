@@ -10,6 +10,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from actrec import paths
 from actrec.data import manifest
 from actrec.errors import UserError
 from actrec.media.clip import ClipSpec, cut_out, read_clip, to_square
@@ -18,7 +19,7 @@ from actrec.pose.layouts import LAYOUTS
 from actrec.pose.pyskl_file import dump_pickle
 from actrec.pose.skeleton import Skeleton
 from actrec.store import tree
-from pipeline import frames, paths
+from pipeline import frames
 
 REPO = Path(__file__).resolve().parents[2]
 OUT = Path("data/processed/mine/video_frames")

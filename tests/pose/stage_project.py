@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from ruamel.yaml import YAML
 
+from actrec import paths
 from actrec.data import manifest, quarantine
 from actrec.media.facts import MediaFacts
-from pipeline import paths, skeletons
+from pipeline import skeletons
 
 REPO = Path(__file__).resolve().parents[2]
 OUT, BAD = Path("data/processed/mine/skeletons.pkl"), Path("data/interim/mine/quarantine_skeletons.csv")

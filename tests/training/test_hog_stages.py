@@ -11,10 +11,11 @@ from PIL import Image
 from ruamel.yaml import YAML
 from skops.io import load
 
+from actrec import paths
 from actrec.data.quarantine import Quarantined, dump
 from actrec.export import export_svm
 from actrec.predict import predict_to_csv
-from pipeline import evaluate, features, frames, ingest, mels, paths, skeletons, train
+from pipeline import evaluate, features, frames, ingest, mels, skeletons, train
 
 REPO = Path(__file__).resolve().parents[2]
 STAGES = (ingest, skeletons, frames, mels, features, train, evaluate)

@@ -11,7 +11,8 @@ from fake_tensorboard import Writer, install
 from PIL import Image
 from ruamel.yaml import YAML
 
-from pipeline import evaluate, features, frames, ingest, mels, paths, skeletons, train
+from actrec import paths
+from pipeline import evaluate, features, frames, ingest, mels, skeletons, train
 
 REPO = Path(__file__).resolve().parents[2]
 STAGES = (ingest, skeletons, mels, frames, features, train, evaluate)

@@ -1,13 +1,22 @@
-"""Where each stage writes. The same names stand in dvc.yaml; a test compares them."""
+"""Where everything lies in a project's folder. What stages write stands in dvc.yaml too; a test compares them."""
 
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
 STAGES = Path("dvc.yaml")
+LOCK = Path("dvc.lock")
+RECIPES = Path("recipes")
+SWEEPS = Path("sweeps")
 CHECKED = Path("data/interim/checked.txt")
 DEMO = Path("data/raw/demo")
 MODELS = Path("models")
+BEST = MODELS / "best.pt"
+LAST = MODELS / "last.pt"
 RESULTS = Path("results")
+HISTORY = RESULTS / "history.csv"
+METRICS = RESULTS / "metrics.json"
+SCORES = RESULTS / "scores.npz"
+SWEPT = RESULTS / "sweeps"
 
 
 def interim(dataset: str) -> Path:
