@@ -46,7 +46,7 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     used = {clip.clip_id for clip in inputs.manifest.clips}  # of these only sound or skeleton may be in the list
     clips = {"used": len(used), "quarantined": len({item.clip_id for item in bad} - used)}
     numbers = {**metrics, **analysis, **health_numbers(inputs), "clips": clips, "training": run_costs(history)}
-    write_atomic(out / "metrics.json", json.dumps(numbers, indent=1) + "\n")
+    write_atomic(paths.METRICS, json.dumps(numbers, indent=1) + "\n")
     computed = {"seed": p.seed, "threads": p.compute.threads, "device": str(fabric.device), "params": plain(p)}
     digest, ended = inputs.digest(["train", "val", "test"]), datetime.now(UTC)
     record = run_record(repo=Path(), **computed, data_digest=digest, started=started, ended=ended)
