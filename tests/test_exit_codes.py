@@ -251,7 +251,7 @@ def test_an_interrupted_process(project, arguments):
     pipe = opened_when_read("params.yaml")
     time.sleep(1)  # Python notices a signal before and during a read, not in between: 19 of 400 were then left waiting
     process.send_signal(signal.SIGINT)
-    out, said = process.communicate(timeout=20)
+    out, said = process.communicate(timeout=120)
     os.close(pipe)
     assert (process.returncode, out) == (130, "")
     assert said == "interrupted; finished items are kept, the same command goes on from here\n"
@@ -259,7 +259,7 @@ def test_an_interrupted_process(project, arguments):
 
 def opened_when_read(path):
     """Return a handle of a named pipe, as soon as another process has begun to read it."""
-    for _ in range(400):
+    for _ in range(2400):
         try:
             return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
@@ -279,7 +279,7 @@ def opened_when_read(path):
 )
 def test_the_code_is_that_of_the_process(project, arguments, code):
     process = start(*arguments)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == code and "Traceback" not in said
 
 
@@ -288,6 +288,6 @@ def test_a_bug_in_a_process_of_its_own(project):
     (project / "sitecustomize.py").write_text("import actrec.params as p\np.load = lambda path: None\n")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(project), str(REPO)])}
     command = [sys.executable, "-m", "pipeline.demo", "--params", "recipes/demo.yaml"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 3 and "a bug in actrec: AttributeError: 'NoneType'" in done.stderr
     assert "this shows: python -m pipeline.demo --debug --params recipes/demo.yaml\n" in done.stderr

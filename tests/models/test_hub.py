@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -90,21 +89,25 @@ def test_the_safe_file_is_preferred_and_some_file_is_needed(tmp_path):
         weights_file(folder)
 
 
+# Waits are added up, not waited for.
 OFFLINE = f"""
+import time
+waits_s = []
+time.sleep = waits_s.append
 from actrec.errors import UserError
 from actrec.models.hub import hub_folder
 try:
     hub_folder("owner/model", {REVISION!r})
 except UserError as error:
     print(error)
+print("waited", sum(waits_s), "s")
 """
 
 
 @pytest.mark.parametrize("settings", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}], ids=str)
-def test_without_a_network_it_takes_seconds(tmp_path, settings):
+def test_without_a_network_nothing_is_tried_again(tmp_path, settings):
     """With the library itself: switched to offline, and with an address where nobody answers."""
     environment = {**os.environ, "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1", **settings}
-    begin = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", OFFLINE], env=environment, capture_output=True, text=True, check=True)
-    assert time.perf_counter() - begin < 15  # the library's own retries take 23 s of waiting alone
     assert "could not be fetched" in done.stdout and "hf download owner/model" in done.stdout
+    assert done.stdout.endswith("\nwaited 0 s\n")  # the library's own retries wait for 23 s

@@ -70,7 +70,7 @@ def start(folder, block, *, size=2):
     return process, [int(name.read_text()) for name in names if name.exists()]
 
 
-def wait_until(is_so, timeout_s=20):
+def wait_until(is_so, timeout_s=120):
     deadline = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < deadline, "waited in vain"
@@ -96,7 +96,7 @@ def test_alone_the_block_just_runs(monkeypatch):
 
 def test_all_processes_run_the_block_and_the_first_waits_for_the_others(tmp_path):
     process, pids = start(tmp_path, "time.sleep(0.3 * rank)\nprint('rank', rank, flush=True)", size=3)
-    text, _ = process.communicate(timeout=20)
+    text, _ = process.communicate(timeout=120)
     assert process.returncode == 0 and len(set(pids)) == 3
     assert text == "rank 0\n"  # only the first is heard
     assert all((tmp_path / f"done {rank}").exists() for rank in range(3))
@@ -122,7 +122,7 @@ NOTICED = "else:\n    time.sleep(0.2); raise RuntimeError('Connection closed by 
 def test_if_another_fails_its_last_words_are_said_and_all_end(tmp_path, noticed):
     before = left_behind()
     process, pids = start(tmp_path, FAIL_IN_OTHER + noticed)
-    text, _ = process.communicate(timeout=20)
+    text, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert text.splitlines()[0] == (
         "error: process 2 of the 2 that train.devices asks for ended with status 1: the disk is full"
@@ -132,14 +132,14 @@ def test_if_another_fails_its_last_words_are_said_and_all_end(tmp_path, noticed)
 
 def test_a_bug_in_another_is_told_as_it_told_it(tmp_path):
     process, _ = start(tmp_path, f"if rank == 1: 1 / 0\nelse: {FOREVER}")
-    text, _ = process.communicate(timeout=20)
+    text, _ = process.communicate(timeout=120)
     assert "ended with status 3: a bug in actrec: ZeroDivisionError: division by zero" in text
 
 
 def test_kill_9_of_another_ends_all(tmp_path):
     process, pids = start(tmp_path, FOREVER, size=3)
     os.kill(pids[2], signal.SIGKILL)
-    text, _ = process.communicate(timeout=20)
+    text, _ = process.communicate(timeout=120)
     assert process.returncode == 1 and "process 3 of the 3" in text and "was ended by SIGKILL, as when memory" in text
     wait_until(lambda: all(ended(pid) for pid in pids))
 
@@ -149,9 +149,9 @@ def test_the_others_end_with_the_first_however_it_does(tmp_path, number):
     before = left_behind()
     process, pids = start(tmp_path, FOREVER)
     os.kill(process.pid, number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
     assert process.returncode == -number
-    wait_until(lambda: ended(pids[1]), timeout_s=5)
+    wait_until(lambda: ended(pids[1]))
     assert left_behind() == before
 
 
@@ -159,19 +159,19 @@ def test_ctrl_c_is_said_once(tmp_path):
     """A terminal sends it to all processes."""
     process, pids = start(tmp_path, FOREVER)
     os.killpg(process.pid, signal.SIGINT)
-    text, _ = process.communicate(timeout=20)
+    text, _ = process.communicate(timeout=120)
     assert process.returncode == 130 and text.count("interrupted") == 1 and "Traceback" not in text
     assert all(ended(pid) for pid in pids)
 
 
 def test_an_error_here_is_told_as_it_is(tmp_path):
     process, pids = start(tmp_path, f"if rank == 0: raise UserError('lr is too large')\nelse: {FOREVER}")
-    text, _ = process.communicate(timeout=20)
+    text, _ = process.communicate(timeout=120)
     assert (process.returncode, text) == (1, "error: lr is too large\n")
     wait_until(lambda: all(ended(pid) for pid in pids))
 
 
 def test_a_bug_here_is_told_as_it_is(tmp_path):
     process, _ = start(tmp_path, f"if rank == 0: 1 / 0\nelse: {FOREVER}")
-    text, _ = process.communicate(timeout=20)
+    text, _ = process.communicate(timeout=120)
     assert process.returncode == 3 and "ZeroDivisionError" in text and "process 2" not in text
