@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from actrec import paths
-from actrec.console import Debug, counted, examples, own_version, run, say
+from actrec.console import Debug, examples, own_version, run, say
 from actrec.errors import UserError
+from actrec.words import counted
 
 app = typer.Typer(
     name="actrec",

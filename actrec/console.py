@@ -126,11 +126,6 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return `1 clip`, `2 clips`: a number of things whose plural has an s."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def progress(items: Iterable[T], total: int, title: str, unit: str = "clips") -> Iterator[T]:
     """Yield `items`, showing count, rate and time left: a bar on a terminal, else a line a minute."""
     if sys.stderr.isatty():

@@ -7,6 +7,7 @@ import numpy as np
 
 from actrec.compare.experiment import SPLITS, Point
 from actrec.report import canvas
+from actrec.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,8 +58,7 @@ def comparison_png(shown: Sequence[Point], measures: Sequence[tuple[str, str]], 
 
 
 def _subtitle(shown: Sequence[Point]) -> str:
-    count = sum(len(point.experiments) for point in shown)
-    return f"{count} experiment{'s' if count != 1 else ''}"
+    return counted(sum(len(point.experiments) for point in shown), "experiment")
 
 
 def _captions(shown: Sequence[Point], names: Sequence[str], hidden: int) -> list[str]:

@@ -7,9 +7,10 @@ from actrec.compare.experiment import DATASET, Experiment, differing, heads_of, 
 from actrec.compare.picture import comparison_png
 from actrec.compare.revisions import experiments_named
 from actrec.compare.table import MAX_SETTINGS, Table, experiments_csv, table_of
-from actrec.console import counted, say
+from actrec.console import say
 from actrec.errors import UserError, did_you_mean
 from actrec.store.files import write_atomic
+from actrec.words import counted
 
 _SUFFIXES = (".csv", ".md")
 

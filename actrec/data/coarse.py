@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from actrec.console import counted
 from actrec.data.problems import Kind, Problems
 from actrec.data.readers import Index
 from actrec.data.rows import read_text
 from actrec.errors import UserError
+from actrec.words import counted
 
 UNKNOWN_FINE = Kind(
     "a class that the table of data.coarse.map lacks",

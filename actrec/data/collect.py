@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actrec.console import counted
 from actrec.data.checks import check_labels, check_samples, check_splits_filled, differing_samples
 from actrec.data.manifest import SPLITS, Clip, Manifest, Media, Split, classes_of
 from actrec.data.people import box_fault
@@ -15,6 +14,7 @@ from actrec.data.rows import Row
 from actrec.data.skeleton_index import SkeletonEntry
 from actrec.data.splits import Candidate, assign_splits
 from actrec.media.facts import MediaFacts
+from actrec.words import counted
 
 STAGE = "ingest"
 _MAX_JOINED = 3

@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from actrec.console import counted, say
+from actrec.console import say
 from actrec.data.manifest import Media, Split
 from actrec.data.problems import Kind, Problems
 from actrec.data.rows import NO_GROUP, Row, check_regex, found_in, plain_path
 from actrec.data.sounds import SOUND_SUFFIXES
 from actrec.errors import UserError
 from actrec.media.suffixes import IMAGE, SOUND, VIDEO
+from actrec.words import counted
 
 OUTSIDE_CLASS = Kind("a file that is in no class folder", "Move it into the folder of its class.")
 LINKED_FOLDER = Kind("a linked folder", "Links to folders are not followed: move the folder itself below data.root.")

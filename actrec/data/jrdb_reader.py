@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from actrec.console import counted, say
+from actrec.console import say
 from actrec.data.people import UNSEEN, People
 from actrec.data.problems import Kind, Problems
 from actrec.data.rows import Row, plain_path, read_text
 from actrec.errors import UserError
 from actrec.media.facts import Box
+from actrec.words import counted
 
 BAD_PICTURE = Kind("a picture without a list of people", "Expected a list of {label_id, box, ...}.")
 BAD_PERSON = Kind("a person without an id or a box", "Expected label_id pedestrian:N and box [x, y, w, h].")

@@ -5,10 +5,11 @@ from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
-from actrec.console import counted, say
+from actrec.console import say
 from actrec.data.problems import Kind, Problems
 from actrec.data.rows import Row, read_text
 from actrec.errors import UserError
+from actrec.words import counted
 
 Protocol = Literal["xsub", "xview", "xset"]
 NAME_TWICE = Kind("a sample of which there are two files", "Keep one of them below data.reader.media.")

@@ -6,10 +6,10 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from actrec.cells import csv_text
-from actrec.console import counted
 from actrec.data.manifest import Manifest
 from actrec.data.quarantine import Quarantined
 from actrec.errors import UserError
+from actrec.words import counted
 
 OK, NO_TRACK, SILENT = "ok", "no_track", "silent"
 

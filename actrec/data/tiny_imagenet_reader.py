@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from actrec.console import counted, say
+from actrec.console import say
 from actrec.data.folder_reader import OUTSIDE_CLASS, images_below
 from actrec.data.problems import Kind, Problems
 from actrec.data.rows import Row, read_text
 from actrec.errors import UserError
+from actrec.words import counted
 
 BAD_LINE = Kind("a line that does not begin with the name of an image and a wnid", "A tab stands between the two.")
 NO_WORDS = Kind("a wnid without words in words.txt", "Add its line, or set data.reader.names: wnid.")

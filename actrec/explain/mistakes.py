@@ -14,6 +14,7 @@ from actrec.pose.skeleton import Skeleton
 from actrec.report.skeletons import Strip, mistake_titles, skeleton_grid
 from actrec.report.strips import shown_frames
 from actrec.training.modalities import Folders
+from actrec.words import counted
 
 # The side of the square in which skeletons are drawn where there are no pictures below them.
 _PLAIN_PX = 256
@@ -69,7 +70,7 @@ def _picture(scores: Scores, rows: Sequence[int], clip_ids: Mapping[str, str], f
         on_plain(poses[clip_id]) if frames is None else on_pictures(poses[clip_id], frames, clip_id)
         for clip_id in shown
     ]
-    how_many = f"{len(rows)} wrong clip{'s' if len(rows) > 1 else ''}"
+    how_many = counted(len(rows), "wrong clip")
     return skeleton_grid(
         strips,
         mistake_titles(scores, rows),

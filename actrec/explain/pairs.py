@@ -26,6 +26,7 @@ from actrec.outputs import file_name
 from actrec.report.pairs import PairView, pair_grid
 from actrec.report.skeletons import mistake_titles
 from actrec.store.workers import run_each, worker_count
+from actrec.words import counted
 
 # Of a wider picture the part around the two is shown, in its full height.
 _WIDEST = 16 / 9
@@ -57,8 +58,7 @@ def pair_pictures(
     for scores, rows in shown:
         own = {row: views[clip_id] for row in rows if (clip_id := clip_ids[scores.clip_ids[row]]) in views}
         if own:
-            how_many = f"{len(own)} wrong pair{'s' if len(own) > 1 else ''}"
-            subtitle = f"{scores.split} · {scores.head} · {how_many}, the surest first"
+            subtitle = f"{scores.split} · {scores.head} · {counted(len(own), 'wrong pair')}, the surest first"
             name = f"{scores.split}_{file_name(scores.head)}_mistakes.png"
             drawn[name] = pair_grid(list(own.values()), mistake_titles(scores, list(own)), subtitle=subtitle)
     return drawn

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from actrec.console import counted
 from actrec.errors import BadItem, UserError
 from actrec.pose.layouts import LAYOUTS
 from actrec.pose.skeleton import Skeleton, make_skeleton
+from actrec.words import counted
 
 _LAYOUT = LAYOUTS["coco17"]
 _JOINTS = len(_LAYOUT.joints)

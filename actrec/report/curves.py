@@ -13,6 +13,7 @@ from actrec.errors import UserError
 from actrec.outputs import output_and_metric
 from actrec.report import canvas
 from actrec.report.canvas import BLUE, FAINT, GREY, INK, LINES, ORANGE
+from actrec.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -152,7 +153,7 @@ def _finish_over_c(axes: "Axes", heading: str) -> None:
 
 def _subtitle(history: History, head: str, metric: str) -> str:
     epochs = history.numbers["epoch"]
-    text = f"{len(epochs)} epoch{'s' if len(epochs) != 1 else ''}"
+    text = counted(len(epochs), "epoch")
     values = history.numbers.get(f"val_{head}_{metric}")
     if history.best is None or values is None:
         return text

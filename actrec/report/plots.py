@@ -13,6 +13,7 @@ from actrec.metrics.summary import AnyScores
 from actrec.report import canvas
 from actrec.report.canvas import BLUE, FAINT, GREY, INK, RED
 from actrec.report.tables import confused_pairs, with_interval
+from actrec.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +49,7 @@ def figures(scores: AnyScores, values: Values) -> dict[str, bytes]:
 
 
 def _subtitle(scores: AnyScores, values: Values) -> str:
-    clips = f"{len(scores.labels)} clip{'s' if len(scores.labels) != 1 else ''}"
+    clips = counted(len(scores.labels), "clip")
     metric, name = ("map_macro", "mAP") if isinstance(scores, MultiScores) else ("top1", "top1")
     interval = " (95 %)" if f"{metric}_low" in values else ""
     return f"{scores.split} · {scores.head} · {clips} · {name} {with_interval(values, metric)}{interval}"

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from actrec.data.manifest import SPLITS, Manifest
+from actrec.words import counted
 
 # Of more classes only their number, the smallest and the largest are told.
 _MAX_NAMED = 12
@@ -26,7 +27,7 @@ def configuration_block(params: Mapping[str, Any], manifest: Manifest) -> list[s
         **({} if _is_fitted(model) else _steps(train)),
         "class weights": weights if isinstance(weights, str) else _listed(weights),
         "selects on": f"{train['select_on']}; of equals the {'smaller C' if _is_fitted(model) else 'lower loss'}",
-        "device": f"{compute['device']}, {_several(compute['threads'], 'thread')}, {train['precision']}",
+        "device": f"{compute['device']}, {counted(compute['threads'], 'thread')}, {train['precision']}",
     }
     if unused := [head for head in manifest.heads if head not in model["heads"]]:
         about["not learned"] = f"{', '.join(unused)}: not in model.heads"
@@ -106,12 +107,8 @@ def _counts(manifest: Manifest, head: str) -> Iterator[tuple[str, str]]:
         counts = {name: found[name] for name in classes}
         range_ = f"{len(classes)} classes, {min(counts.values())} to {max(counts.values())} clips each"
         told = range_ if len(classes) > _MAX_NAMED else _listed(counts)
-        yield f"{head} {split}", f"{_several(len(clips), 'clip')}: {told}"
+        yield f"{head} {split}", f"{counted(len(clips), 'clip')}: {told}"
 
 
 def _listed(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
-
-
-def _several(count: int, unit: str) -> str:
-    return f"{count:,} {unit}{'' if count == 1 else 's'}"

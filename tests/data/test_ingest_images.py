@@ -260,5 +260,5 @@ def test_a_real_set_in_folders_of_splits(capsys):
     counts = Counter((clip.split, clip.labels["class"]) for clip in manifest.clips)
     assert len(counts) == 30 and set(counts.values()) == {50, 75, 25}
     assert {s: len(manifest.of_split(s)) for s in ("train", "val", "test")} == {"train": 750, "val": 250, "test": 500}
-    assert listed("ingest") == {} and "1500 clips" in capsys.readouterr().err
+    assert listed("ingest") == {} and "1,500 clips" in capsys.readouterr().err
     assert {(c.facts.container, c.facts.width_px, c.facts.height_px) for c in manifest.clips} == {("jpeg", 32, 32)}
