@@ -1,4 +1,4 @@
-"""The two exceptions that are no bugs of ours, a run its user can mend and an item that is of no use; and a hint."""
+"""The two exceptions that are no bugs of ours, a run its user can mend and an item that is of no use; and hints."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -19,8 +19,18 @@ class BadItem(Exception):
         self.reason, self.message = reason, message
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return what a message says after a name that is not known: the nearest one that is, or all of them."""
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is written most like this one, whatever their case; None if none comes near."""
+    by_folded = {each.casefold(): each for each in known}
+    near = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)
+    return by_folded[near[0]] if near else None
+
+
+def did_you_mean(name: str, known: Iterable[str], *, within: str = "") -> str:
+    """Return what a message says after a name that is not known: the nearest one that is, or all of them.
+
+    The nearest is said with what it stands `within`, such as "train.".
+    """
     names = list(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]}?" if near else f"There are: {', '.join(names) or 'none'}."
+    near = nearest(name, names)
+    return f"Did you mean {within}{near}?" if near else f"Known: {', '.join(names) or 'none'}."

@@ -172,7 +172,7 @@ def test_an_edited_params_file_is_kept_before_a_recipe_replaces_it(project):
 def test_an_unknown_recipe_names_the_nearest(project):
     with pytest.raises(UserError, match=r"no recipe 'linear_prob' in recipes/\. Did you mean linear-probe\?"):
         call("recipe", "linear_prob")
-    with pytest.raises(UserError, match=r"There are: .*demo, "):
+    with pytest.raises(UserError, match=r"Known: .*demo, "):
         call("recipe", "xyz")
     assert not Path("params.yaml").exists()
 

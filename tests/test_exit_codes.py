@@ -22,7 +22,7 @@ REPO = Path(__file__).resolve().parents[1]
 COMMANDS = list(typer.main.get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
 # Of each command a line that its user can mend, in a folder that has recipes and nothing else; and what is said.
 MENDABLE = {
-    "recipe": ("actrec recipe xyz", "no recipe 'xyz' in recipes/. There are: cars, "),
+    "recipe": ("actrec recipe xyz", "no recipe 'xyz' in recipes/. Known: cars, "),
     "predict": ("actrec predict nowhere.mp4", "nowhere.mp4: no such file or folder"),
     "compare": ("actrec compare --out table.txt", "--out is table.txt: expected a name that ends in .csv or .md"),
     "sweep": ("actrec sweep xyz", "no sweep 'xyz'"),

@@ -1,7 +1,6 @@
 """Rows from a table, by the names of its columns."""
 
 import csv
-import difflib
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from actrec.data.rows import (
     read_text,
     split_named,
 )
-from actrec.errors import UserError
+from actrec.errors import UserError, nearest
 
 NO_PATH = Kind("no path", "Each row needs the path of its file.")
 NO_LABEL = Kind("no label", "A clip needs a label for at least one head.")
@@ -143,8 +142,7 @@ def _check_columns(file: Path, header: Sequence[str], wanted: Sequence[str]) -> 
     faults = []
     for name in dict.fromkeys(wanted):
         if name not in header:
-            near = difflib.get_close_matches(name.casefold(), [column.casefold() for column in header], n=1)
-            meant = next((column for column in header if near and column.casefold() == near[0]), None)
+            meant = nearest(name, header)
             faults.append(f"no column '{name}'" + (f" (did you mean '{meant}'?)" if meant else ""))
         elif header.count(name) > 1:
             faults.append(f"column '{name}' appears {header.count(name)} times")

@@ -1,9 +1,8 @@
 """The folder that holds the user's files."""
 
-from difflib import get_close_matches
 from pathlib import Path
 
-from actrec.errors import UserError
+from actrec.errors import UserError, nearest
 
 
 def check_root(root: Path) -> None:
@@ -15,10 +14,8 @@ def check_root(root: Path) -> None:
     if root.is_dir():
         return
     beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
-    near = get_close_matches(root.name, beside, n=1)
-    hint = (
-        f"Did you mean {root.parent / near[0]}?" if near else "Put your files there, or set data.root in params.yaml."
-    )
+    near = nearest(root.name, beside)
+    hint = f"Did you mean {root.parent / near}?" if near else "Put your files there, or set data.root in params.yaml."
     raise UserError(
         f"data.root is '{root}': no such folder (from {Path.cwd()}). {hint}\nWhere clips are not needed, to train on "
         "what was made of them: `frozen: true` below `ingest:` in dvc.yaml. In `dvc exp run --queue` and `--temp`, "

@@ -1,8 +1,7 @@
 """Reads params.yaml with the parser that DVC uses, so that both see the same values (PyYAML reads 1e-3 as text)."""
 
-import difflib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from actrec.errors import UserError
+from actrec.errors import UserError, did_you_mean, nearest
 from actrec.params.schema import Params
 
 _MISSING = " is missing; recipes/demo.yaml shows every setting."
@@ -67,18 +66,16 @@ def _describe(problem: ErrorDetails, raw: dict[str, Any]) -> str:
     got = problem["input"]
     match problem["type"]:
         case "extra_forbidden":
-            known = _known_keys(problem["loc"][:-1])
-            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
-            parent = where.rpartition(".")[0]
-            hint = f"Did you mean {f'{parent}.' if parent else ''}{near[0]}?" if near else f"Known: {', '.join(known)}."
+            *section, key = problem["loc"]
+            hint = did_you_mean(str(key), _known_keys(section), within="".join(where.rpartition(".")[:2]))
             return f"{where} is not a setting. {hint}"
         case "missing":
             return f"{where}{_MISSING}"
         case "union_tag_invalid":
             context = problem.get("ctx", {})
             known = context["expected_tags"].replace("'", "").split(", ")
-            near = difflib.get_close_matches(str(context["tag"]), known, n=1)
-            hint = f"Did you mean {near[0]}? " if near else ""
+            near = nearest(str(context["tag"]), known)
+            hint = f"Did you mean {near}? " if near else ""
             return f"{where}.kind is {context['tag']!r}. {hint}Known: {', '.join(known)}."
         case "union_tag_not_found":
             return f"{where}.kind is missing; recipes/demo.yaml shows every setting."
@@ -107,7 +104,7 @@ def _written_path(loc: tuple[int | str, ...], raw: Any, *, lacks_last: bool) -> 
     return ".".join(parts)
 
 
-def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+def _known_keys(loc: Sequence[int | str]) -> list[str]:
     """Return the keys that the section at `loc` (pydantic's path, with union tags) may have."""
     schema = Params.model_json_schema()
     definitions = schema["$defs"]

@@ -1,6 +1,5 @@
 """A sweep file, and the runs that it asks for: each a complete params file, checked before the first one starts."""
 
-import difflib
 import itertools
 import json
 import re
@@ -12,7 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
-from actrec.errors import UserError
+from actrec.errors import UserError, did_you_mean
 from actrec.outputs import output_and_metric
 from actrec.params.load import checked, plain
 from actrec.params.section import Count, Name, Positive
@@ -150,9 +149,7 @@ def _problem(loc: tuple[int | str, ...], kind: str, got: Any, message: str) -> s
         case "extra_forbidden":
             section = Sample if loc[0] == "sample" and len(loc) == 2 else Range if loc[0] == "sample" else Sweep
             known = sorted(section.model_fields)
-            near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
-            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
-            return f"{where} is not a setting of sweeps. {hint}"
+            return f"{where} is not a setting of sweeps. {did_you_mean(str(loc[-1]), known)}"
         case "missing":
             return f"{where} is missing; sweeps/optimiser.yaml shows how a sweep is written."
         case "value_error":
