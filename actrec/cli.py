@@ -174,9 +174,7 @@ def fuse(
 @app.command(epilog=examples("actrec export --to svm.skops", "actrec export --to old.skops --checkpoint old/best.pt"))
 def export(
     to: Annotated[Path, typer.Option(help="The file to write.")],
-    checkpoint: Annotated[Path, typer.Option(help="A model with svm heads that `train` wrote.")] = Path(
-        "models/best.pt"
-    ),
+    checkpoint: Annotated[Path, typer.Option(help="A model with svm heads that `train` wrote.")] = paths.BEST,
 ) -> None:
     """Write a trained support vector machine for scikit-learn.
 

@@ -1,7 +1,6 @@
 """What `actrec fuse` does: the modalities' saved probabilities in another ratio, measured."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from actrec.errors import UserError
 from actrec.metrics import multi_label
 from actrec.metrics.classification import Scores, class_recalls, confusion_matrix, predicted_classes
+from actrec.metrics.fusion import fused
 from actrec.metrics.summary import AnyScores
 from actrec.outputs import fused_output, label_head, modality_of, stream_output
 from actrec.report.scores_file import SavedScores, load_scores
@@ -67,15 +67,14 @@ def fused_scores(saved: SavedScores, ratio: Sequence[float]) -> list[AnyScores]:
     """Return what all modalities say together, averaged in a ratio, of each split and head."""
     found: dict[tuple[str, str], AnyScores] = {(scores.split, scores.head): scores for scores in saved.scores}
     heads = dict.fromkeys((scores.split, label_head(scores.head)) for scores in saved.scores)
-    return [_fused(found, split, head, saved.modalities, ratio) for split, head in heads]
-
-
-def _fused(
-    found: Mapping[tuple[str, str], AnyScores], split: str, head: str, modalities: Sequence[str], ratio: Sequence[float]
-) -> AnyScores:
-    streams = [found[split, stream_output(modality, head)] for modality in modalities]
-    probs = np.average([stream.probs for stream in streams], axis=0, weights=ratio).astype(np.float32)
-    return replace(streams[0], head=fused_output(modalities, ratio, head), probs=probs)
+    return [
+        fused(
+            [found[split, stream_output(modality, head)] for modality in saved.modalities],
+            ratio,
+            output=fused_output(saved.modalities, ratio, head),
+        )
+        for split, head in heads
+    ]
 
 
 def _row(scores: AnyScores) -> tuple[str, ...]:

@@ -189,7 +189,7 @@ def _write(
     for split, number, (image, label) in progress(rows, total, "import", "pictures"):
         content, suffix = _content(image, f"{source}: split {split.name}, row {number}")
         path = f"{split.name}/{folders[classes[split.name][label]]}/{split.name}-{number:05d}.{suffix}"
-        write_atomic(folder / path, content)
+        write_atomic(folder / path, content, sync=False)  # a folder that is not finished is removed
         digest.update(f"{path}\0{hashlib.sha256(content).hexdigest()}\n".encode())
     return digest.hexdigest()
 

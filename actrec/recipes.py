@@ -89,7 +89,9 @@ def head_comment(path: Path) -> str:
 
 
 def _data_of(settings: dict[str, Any]) -> str:
-    """Return what a recipe reads, and where it looks for that."""
+    """Return what a recipe reads, and where it looks for that; of one that cannot be read, that."""
+    if not {"demo.enabled", "data.root"} <= settings.keys():
+        return "It cannot be read, or lacks settings: choose it by its name to see what is wrong."
     if settings["demo.enabled"]:
         return f"Data: {settings['data.root']}, which its stage demo draws."
     below = tuple(f"data.{name}" for name in ("reader.file", "reader.media", "reader.images", "reader.labels"))

@@ -1,11 +1,8 @@
 """What `actrec skeletons` does: find people and their joints in videos, and write a pickle for data.skeletons."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-import numpy as np
 
 from actrec.console import progress
 from actrec.errors import UserError
@@ -19,7 +16,6 @@ from actrec.pose.skeleton import Skeleton
 from actrec.store.workers import run_each, worker_count
 
 _TIMEOUT_S = 3600.0
-_FRAMES_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +37,18 @@ def skeletons_to_pickle(source: Path, *, weights: Path, max_persons: int) -> tup
         max_persons: How many people of each video are kept.
 
     Raises:
-        UserError: if there is no video, no model, or nobody in any of them.
+        UserError: if there is no video, no model, or nobody in any of them; if two videos share a name.
     """
     paths = find_files(source, VIDEO, wanted="video")
     open_model(weights, threads=1)  # what is wrong with it is told before any work
     root = source if source.is_dir() else source.parent
     tasks = [_Task(p, p.relative_to(root).with_suffix("").as_posix(), weights, max_persons) for p in paths]
+    by_name = {task.name: task.path for task in tasks}
+    if others := [task for task in tasks if by_name[task.name] != task.path]:
+        raise UserError(
+            f"{others[0].path} and {by_name[others[0].name]}: a skeleton is named after its video without the suffix, "
+            "and these two would have one name. Rename one of them."
+        )
     found: list[Skeleton] = []
     wrong: list[str] = []
     outcomes = run_each(_extract, tasks, timeout_s=_TIMEOUT_S, workers=worker_count(), preload=("av",))
@@ -62,16 +64,10 @@ def skeletons_to_pickle(source: Path, *, weights: Path, max_persons: int) -> tup
 
 
 def _extract(task: _Task) -> Skeleton:
-    return extract_skeleton(task.name, _frames(task.path), _model(task.weights), max_persons=task.max_persons)
+    frames = open_frames(task.path, probe(task.path))
+    return extract_skeleton(task.name, frames, _model(task.weights), max_persons=task.max_persons)
 
 
 @cache
 def _model(weights: Path) -> PoseModel:
     return open_model(weights, threads=1)
-
-
-def _frames(path: Path) -> Iterator[np.ndarray]:
-    source = open_frames(path, probe(path))
-    count = len(source.times_s)
-    for first in range(0, count, _FRAMES_AT_ONCE):
-        yield from source.read(np.arange(first, min(first + _FRAMES_AT_ONCE, count)))

@@ -277,11 +277,11 @@ def test_an_interrupted_import_leaves_nothing_and_starts_again(
 ) -> None:
     done = []
 
-    def write(path: Path, content: bytes | str) -> None:
+    def write(path: Path, content: bytes | str, **options: Any) -> None:
         done.append(path)
         if len(done) == 4:
             raise error
-        write_atomic(path, content)
+        write_atomic(path, content, **options)
 
     write_atomic = hub_images.write_atomic
     monkeypatch.setattr(hub_images, "write_atomic", write)

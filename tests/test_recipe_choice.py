@@ -83,6 +83,13 @@ def test_without_a_terminal_nothing_is_asked(project):
     assert not (project / "params.yaml").exists()
 
 
+def test_a_recipe_that_cannot_be_read_hides_no_other(project):
+    (project / "recipes/broken.yaml").write_text("# Half written.\ndata: {root: ")
+    lines = describe_all(project / "recipes", project / "params.yaml")
+    assert lines[0].split() == ["broken", "Half", "written."] and lines[1].strip().startswith("It cannot be read, or")
+    assert any("which its stage demo draws" in line for line in lines)
+
+
 def test_numbers_are_those_of_the_list_and_a_name_comes_first(project):
     recipes = project / "recipes"
     assert [named(str(number), recipes) for number in (1, 2, 3)] == ["demo", "folder", "images"]

@@ -66,6 +66,14 @@ def test_a_sound_beside_a_video_is_no_fault(tmp_path, make_clip):
     assert [a["frame_dir"] for a in pickle.loads(found)["annotations"]] == ["one"] and not wrong
 
 
+def test_two_videos_of_one_name_are_told_before_any_work(tmp_path, make_clip, monkeypatch):
+    make_clip(tmp_path / "one.mp4", 3, num_frames=5)
+    make_clip(tmp_path / "one.mkv", 4, num_frames=5)
+    monkeypatch.setattr(skeletons, "run_each", None)
+    with pytest.raises(UserError, match=r"one\.mkv and .*one\.mp4: a skeleton is named .* Rename one of them\."):
+        skeletons.skeletons_to_pickle(tmp_path, weights=tmp_path / "w.onnx", max_persons=1)
+
+
 def test_nobody_anywhere_is_told_file_by_file(tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     with pytest.raises(UserError, match=r"no skeleton was found\n.*bad\.mp4: unreadable"):

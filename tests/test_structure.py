@@ -49,7 +49,7 @@ BESIDE = {
     "data": {"media"},  # a manifest row holds what the header says
 }
 AT_THE_DOOR, READ_THERE = {"pipeline", "cli", "recipes", "sweep", "compare"}, {"params", "paths"}
-ANYONE = {"errors", "console", "outputs", "cells", "words"}
+ANYONE = {"errors", "console", "outputs", "metric_names", "cells", "words"}
 
 
 def package_of(module):

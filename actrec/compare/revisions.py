@@ -42,10 +42,10 @@ def experiments_named(names: Sequence[str], *, all_commits: bool = False) -> lis
     Raises:
         UserError: if a name is unknown, or without names there is no experiment.
     """
-    head = _git("rev-parse", "--verify", "--quiet", "HEAD")
+    head = _head()
     if head is None:
         raise UserError("compare reads experiments out of git, and there is no commit here: git init, git commit")
-    refs = experiment_refs()
+    refs = _experiments()
     if names:
         return [found for name in dict.fromkeys(names) for found in _named(name, refs, head)]
     own = [ref for ref in refs if all_commits or ref.baseline == head]
@@ -61,7 +61,17 @@ def experiments_named(names: Sequence[str], *, all_commits: bool = False) -> lis
     return kept if is_kept else [here, *kept]
 
 
-def experiment_refs() -> list[Ref]:
+def experiments_of_head() -> list[Ref]:
+    """Return the experiments that started from the current commit, newest first."""
+    head = _head()
+    return [ref for ref in _experiments() if ref.baseline == head]
+
+
+def _head() -> str | None:
+    return _git("rev-parse", "--verify", "--quiet", "HEAD")
+
+
+def _experiments() -> list[Ref]:
     """Return all experiments of all commits, newest first."""
     listed = _git("for-each-ref", "--sort=-committerdate", "--format=%(refname)", "refs/exps/") or ""
     found = [match for line in listed.splitlines() if (match := _EXPERIMENT.fullmatch(line))]

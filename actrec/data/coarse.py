@@ -58,7 +58,10 @@ def read_map(root: Path, name: str) -> dict[str, str]:
     """
     packaged = _MAPS / f"{name}.csv"
     file = packaged if packaged.name in {path.name for path in _MAPS.iterdir()} else root / name
-    header, *records = [record for record in csv.reader(io.StringIO(read_text(file))) if any(record)] or [[]]
+    try:
+        header, *records = [record for record in csv.reader(io.StringIO(read_text(file))) if any(record)] or [[]]
+    except csv.Error as error:
+        raise UserError(f"{file} is not CSV: {error}. Expected: {','.join(_COLUMNS)}") from None
     if [column.strip() for column in header] != _COLUMNS:
         raise UserError(f"{file}: its first row is '{','.join(header)}'. Expected: {','.join(_COLUMNS)}")
     found: dict[str, str] = {}

@@ -1,6 +1,5 @@
 """Rows from folders: one a class, or one a split with one a class inside."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -11,7 +10,7 @@ from actrec.data.problems import Kind, Problems
 from actrec.data.rows import NO_GROUP, Row, check_regex, found_in, plain_path
 from actrec.data.sounds import SOUND_SUFFIXES
 from actrec.errors import UserError
-from actrec.media.suffixes import IMAGE, SOUND, VIDEO
+from actrec.media.suffixes import IMAGE, SOUND, VIDEO, visible_files
 from actrec.words import counted
 
 OUTSIDE_CLASS = Kind("a file that is in no class folder", "Move it into the folder of its class.")
@@ -113,14 +112,8 @@ def videos_below(root: Path, folder: str, problems: Problems) -> list[str]:
 
 
 def files_below(root: Path, problems: Problems) -> Iterator[str]:
-    """Yield the path below `root` of each file that is not hidden."""
-    for folder, folders, files in os.walk(root):
-        below = Path(folder).relative_to(root)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in folders:
-            if (Path(folder) / name).is_symlink():
-                problems.add(LINKED_FOLDER, (below / name).as_posix())
-        yield from ((below / name).as_posix() for name in files if not name.startswith("."))
+    """Yield the path below `root` of each file that is not hidden; folders that are links are problems."""
+    return visible_files(root, tell_link=lambda name: problems.add(LINKED_FOLDER, name))
 
 
 def images_below(root: Path, folder: str, problems: Problems) -> list[str]:

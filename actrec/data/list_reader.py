@@ -45,7 +45,7 @@ def read_lists(
         if not lines:
             raise UserError(f"{file}: has no lines. Expected `path label_number` on each; null means there is no list.")
         for number, line in lines:
-            where = f"{file.name} row {number}"
+            where = f"{name} row {number}"
             path, label = _parse(where, line, names, problems)
             if label:
                 path = plain_path(path)

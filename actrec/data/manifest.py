@@ -57,9 +57,10 @@ class Clip:
 
     @property
     def duration_s(self) -> float:
-        """How long the clip is: of the file, or of its part."""
-        end_s = self.facts.duration_s if self.end_s is None else min(self.end_s, self.facts.duration_s)
-        return end_s - (self.start_s or 0.0)
+        """How long the clip is, of the file or of its part; 0 where the file does not say and the part has no end."""
+        whole_s = self.facts.duration_s
+        end_s = whole_s if self.end_s is None else min(self.end_s, whole_s or self.end_s)
+        return max(end_s - (self.start_s or 0.0), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,9 @@ def split_names(text: str) -> tuple[str, ...]:
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Return a sort key by which class 2 comes before class 10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    """Return a sort key by which class 2 comes before class 10; no two names have the same one."""
+    parts = [(1, int(part), "") if part.isdecimal() else (2, 0, part) for part in re.split(r"(\d+)", name) if part]
+    return [*parts, (0, 0, name)]  # 1 and 01 are one number
 
 
 _CLIP_COLUMNS = (

@@ -22,6 +22,7 @@ _SPLIT_NAMES: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
+_LINE_END = re.compile("\r\n?")
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
@@ -130,7 +131,7 @@ def id_fault(clip_id: str) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of an index file: UTF-8, or UTF-8 / UTF-16 with a byte order mark.
+    r"""Return the text of an index file: UTF-8, or UTF-8 / UTF-16 with a byte order mark; lines end with \n.
 
     Raises:
         UserError: if it is not there, or in another encoding.
@@ -151,7 +152,7 @@ def read_text(path: Path) -> str:
         ) from None
     if "\0" in text:
         raise UserError(f"{path}: has zero bytes, as UTF-16 without its byte order mark has. Save the file as UTF-8.")
-    return text
+    return _LINE_END.sub("\n", text)
 
 
 def _around(content: bytes, position: int) -> str:

@@ -1,7 +1,7 @@
 """Where the sound of a silent video is: in a file beside it."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from actrec.data.checks import locate
@@ -20,10 +20,10 @@ def sounds_beside(files: Mapping[str, Path], *, root: Path, problems: Problems) 
         problems: Receives sound files that must not be read: links out of the root, and what is no file.
     """
     real_root = root.resolve()
-    folders = {folder: _sounds_in(folder) for folder in {file.parent for file in files.values()}}
+    folders = {folder: sounds_in(folder) for folder in {file.parent for file in files.values()}}
     found = {}
     for path, file in files.items():
-        sound = next((other for other in folders[file.parent][file.stem] if other != file), None)
+        sound = sound_beside(file, folders[file.parent])
         if sound is None:
             continue
         name = sound.relative_to(root).as_posix()
@@ -35,12 +35,17 @@ def sounds_beside(files: Mapping[str, Path], *, root: Path, problems: Problems) 
     return found
 
 
-def sound_beside(file: Path) -> Path | None:
-    """Return the sound file beside a video, None if there is none; see `sounds_beside`."""
-    return next((other for other in _sounds_in(file.parent)[file.stem] if other != file), None)
+def sound_beside(file: Path, sounds: Mapping[str, Sequence[Path]]) -> Path | None:
+    """Return the sound file beside a video, None if there is none; see `sounds_beside`.
+
+    Args:
+        file: The video.
+        sounds: What `sounds_in` finds in its folder.
+    """
+    return next((other for other in sounds.get(file.stem, ()) if other != file), None)
 
 
-def _sounds_in(folder: Path) -> Mapping[str, list[Path]]:
+def sounds_in(folder: Path) -> Mapping[str, list[Path]]:
     """Return the sound files of a folder by their names without suffix, the best suffix first."""
     found: defaultdict[str, list[Path]] = defaultdict(list)
     sounds = [file for file in sorted(folder.iterdir()) if file.suffix.casefold() in SOUND_SUFFIXES]

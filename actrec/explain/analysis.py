@@ -160,9 +160,6 @@ class _Only:
     def to_probs(self, head: str, probs: torch.Tensor) -> torch.Tensor:
         return probs
 
-    def fuse(self, probs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return probs
-
     def __call__(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Return probabilities (B, classes) a head."""
         tokens = batch["tokens"] if "tokens" in batch else self._model.tokens(batch)

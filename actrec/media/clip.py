@@ -250,9 +250,6 @@ class ClipFolder:
                 self._crops[name] = (item_id, own)
                 self.digests[name] = sha256(f"{items[item_id]} {own}".encode()).hexdigest()
 
-    def __contains__(self, clip_id: str) -> bool:
-        return clip_id in self.digests
-
     def parts(self, clip_id: str) -> tuple[str, ...]:
         """Return the ids of what a clip is put together of, which others may share: of two people, else of itself."""
         return self._parts.get(clip_id, (clip_id,))

@@ -7,6 +7,7 @@ found. What it cannot show right is refused, not guessed.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,6 +72,10 @@ class StillFrames:
     def read(self, indices: np.ndarray) -> np.ndarray:
         """Return frames (n, H, W, 3) uint8 RGB for `indices`, of which 0 alone is there."""
         return self._frame[None][indices]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield the one frame (H, W, 3)."""
+        yield self._frame
 
 
 def _read(path: Path, container: str) -> _Shown:

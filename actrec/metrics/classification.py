@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from actrec.errors import UserError
 from actrec.metrics.average_precision import average_precisions
+from actrec.outputs import label_head, modality_of
 
 TOP_K = 5
 # Below this a probability counts as this: one sure mistake must not make the mean loss infinite.
@@ -47,9 +48,11 @@ class ClipScores(ABC):
     def __post_init__(self) -> None:
         n, c = len(self.clip_ids), len(self.class_names)
         if not n:
+            head, modality = label_head(self.head), modality_of(self.head)
+            asked = f"{modality} and a label" if modality else "a label"
             raise UserError(
-                f"the {self.split} split has no clip with a label for the head '{self.head}', so there is nothing to "
-                f"measure. Label some, take '{self.split}' out of evaluate.splits, or '{self.head}' out of model.heads."
+                f"the {self.split} split has no clip with {asked} for the head '{head}', so there is nothing to "
+                f"measure. Label some, take '{self.split}' out of evaluate.splits, or '{head}' out of model.heads."
             )
         if self.probs.shape != (n, c) or self.labels.shape != self._labels_shape():
             shapes = f"probs {self.probs.shape}, labels {self.labels.shape}"

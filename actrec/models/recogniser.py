@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -16,7 +15,7 @@ from actrec.models.relation import RelationNeck
 from actrec.models.rgbpose_conv3d import RgbPoseConv3d
 from actrec.models.svm_head import SvmHead
 from actrec.models.x_shift import PoseGuided
-from actrec.outputs import fused_output, label_head, modality_of, stream_output
+from actrec.outputs import label_head, modality_of, stream_output
 from actrec.pose.layouts import Layout
 
 Batch = Mapping[str, Any]
@@ -38,7 +37,7 @@ class Recogniser(nn.Module):
             nothing (logits 0, from which nothing is learnt) of a clip that lacks the modality.
         heads: By the name of the output.
         multi_label: The heads whose clips may have several classes.
-        ratios: Without a neck, in which ratios the modalities' probabilities are averaged, see `fuse`.
+        ratios: Without a neck, in which ratios the modalities' probabilities are averaged, see `metrics.fusion`.
         pcan: Adds to the loss, and to what the fine heads say in prediction.
         levels: The fine and the coarse head that it is for.
     """
@@ -141,18 +140,6 @@ class Recogniser(nn.Module):
         """Return probabilities (B, classes), float32: of one class among all, or of each class by itself."""
         is_multi_label = label_head(output) in self.multi_label
         return logits.float().sigmoid() if is_multi_label else logits.float().softmax(dim=1)
-
-    def fuse(self, probs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return the outputs' probabilities, and before them those of all modalities together, averaged in `ratios`."""
-        heads = dict.fromkeys(label_head(name) for name in probs)
-        fused = {
-            fused_output(self.modalities, ratio, head): np.average(
-                [probs[stream_output(modality, head)] for modality in self.modalities], axis=0, weights=ratio
-            ).astype(np.float32)
-            for ratio in self.ratios
-            for head in heads
-        }
-        return {**fused, **probs}
 
     def tokens(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return tokens (B, N, D) a modality: what the `features` stage caches, and training computes live."""

@@ -177,8 +177,8 @@ class LateNeck(Section):
     kind: Literal["late"]
     ratios: list[Annotated[list[NonNegative], Field(min_length=1)]] = Field(
         description="In which ratios the modalities' probabilities are averaged, such as [[1, 1], [2, 1]]: a number "
-        "for each, in the order rgb, audio, pose. Each ratio makes an output of its own, such as rgbpose_2:1/action. "
-        "[]: none."
+        "for each, in the order rgb, audio, pose; of a clip that lacks one, the others. Each ratio makes an output of "
+        "its own, such as rgbpose_2:1/action. []: none."
     )
     laterals: Laterals = Field(description="What pictures and skeletons are given of each other on the way.")
     pcan: Pcan | None = Field(

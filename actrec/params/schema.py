@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from actrec.metric_names import MULTI_LABEL_METRICS
 from actrec.outputs import label_head, output_and_metric
 from actrec.params.data import CsvReader, Data, Demo
 from actrec.params.media import Features, Frames, Mels
@@ -18,8 +19,6 @@ from actrec.params.neck import Pcan
 from actrec.params.section import Count, Name, Section
 from actrec.params.skeletons import Skeletons
 from actrec.params.training import Compute, Evaluate, Train
-
-_MULTI_LABEL_METRICS = ("map_macro", "f1_macro", "f1_weighted", "loss")
 
 # Without effect on an svm, and what to set so that nothing is asked for in vain. How steps are taken (lr, epochs,
 # optimizer, schedule, clip_norm, early_stopping) every recipe has to say: of an svm it may be anything.
@@ -80,10 +79,10 @@ class Params(Section):
         multi_label = set(reader.multi_label) if isinstance(reader, CsvReader) else set()
         if unknown := sorted(multi_label - labelled):
             raise ValueError(f"data.reader.multi_label has {unknown}; data.reader.heads has {sorted(labelled)}")
-        if head in multi_label and metric not in _MULTI_LABEL_METRICS:
+        if head in multi_label and metric not in MULTI_LABEL_METRICS:
             raise ValueError(
                 f"train.select_on is {head}.{metric}, but clips may have several {head} classes: choose one of "
-                f"{', '.join(_MULTI_LABEL_METRICS)}"
+                f"{', '.join(MULTI_LABEL_METRICS)}"
             )
         if self.data.is_shared_out and not self.data.split.test_frac and "test" in self.evaluate.splits:
             raise ValueError("data.split.test_frac is 0, so there will be no test split: set evaluate.splits: [val]")

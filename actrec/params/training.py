@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from actrec.metric_names import METRICS
 from actrec.outputs import stream_output
 from actrec.params.media import Augment
 from actrec.params.section import BelowOne, Count, Frac, Name, NonNegative, Positive, PositiveFloat, Section
@@ -29,14 +30,13 @@ class Compute(Section):
     )
 
 
-_METRICS = ("top1", "top5", "mean_per_class_acc", "f1_macro", "f1_weighted", "map_macro", "loss")
-_SELECTABLE = rf"^.+\.({'|'.join(_METRICS)})$"
+_SELECTABLE = rf"^.+\.({'|'.join(METRICS)})$"
 
 
 def _with_a_metric(value: Any) -> Any:
     """Refuse text that the pattern would, in words."""
     if isinstance(value, str) and not re.fullmatch(_SELECTABLE, value):
-        raise ValueError(f"expected <head>.<metric>, got '{value}'; the metrics are {', '.join(_METRICS)}")
+        raise ValueError(f"expected <head>.<metric>, got '{value}'; the metrics are {', '.join(METRICS)}")
     return value
 
 

@@ -1,7 +1,7 @@
 """Plain data and numpy arrays out of a pickle, without Python's unpickler: nothing in the file is ever called.
 
 A pickle is a program for a small machine with a stack. Python's own imports whatever the program names and calls it;
-this one knows the 43 instructions that protocols 2 to 5 use for plain data, and nine names, which it gives a meaning of
+this one knows the instructions that protocols 2 to 5 use for plain data, and a few names, which it gives a meaning of
 its own: those of numpy 1 and 2 for arrays, scalars and types of numbers. Everything else is refused before it has any
 effect. Arrays are views of the file's own bytes, so no claim in it can make them larger than the file is.
 """

@@ -1,7 +1,6 @@
 """How the training went, from history.csv: over epochs, or of an svm over C."""
 
 import csv
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actrec.errors import UserError
+from actrec.metric_names import output_of, val_column
 from actrec.outputs import output_and_metric
 from actrec.report import canvas
 from actrec.report.canvas import BLUE, FAINT, GREY, INK, LINES, ORANGE
@@ -18,9 +18,6 @@ from actrec.words import counted
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_VALIDATION = re.compile(
-    r"val_(?P<head>.+)_(?P<metric>top1|top5|mean_per_class_acc|f1_macro|f1_weighted|map_macro|loss)"
-)
 _NEEDED = ("epoch", "phase", "lr", "train_loss", "data_s", "compute_s", "epoch_s", "is_best")
 _MAX_MARKED_EPOCHS = 30
 # Names of more outputs would hide their lines: they stand beside the panels.
@@ -44,8 +41,7 @@ class History:
     @property
     def heads(self) -> list[str]:
         """The heads that were validated, in the order of the columns."""
-        found = (_VALIDATION.fullmatch(name) for name in self.numbers)
-        return list(dict.fromkeys(match["head"] for match in found if match))
+        return list(dict.fromkeys(head for column in self.numbers if (head := output_of(column))))
 
 
 def read_history(path: Path) -> History | None:
@@ -109,7 +105,7 @@ def training_curves(history: History, *, select_on: str) -> bytes:
 def _over_c(history: History, head: str, metric: str) -> bytes:
     numbers, best = history.numbers, history.best
     chosen = f" · {head}: C = {numbers['c'][best]:g}" if best is not None else ""
-    score = numbers.get(f"val_{head}_{metric}")
+    score = numbers.get(val_column(head, metric))
     scored = f", val {metric} {score[best]:.3f}" if best is not None and score is not None else ""
     with canvas.style():
         fig = canvas.figure(
@@ -123,9 +119,9 @@ def _over_c(history: History, head: str, metric: str) -> bytes:
         for number, name in enumerate(history.heads):
             colour = LINES[number % len(LINES)]
             _draw_over_c(loss, history, name, "train_loss", colour, f"train {name}", "--")
-            _draw_over_c(loss, history, name, f"val_{name}_loss", colour, f"val {name}", "-")
+            _draw_over_c(loss, history, name, val_column(name, "loss"), colour, f"val {name}", "-")
             shown = "top1" if metric == "loss" else metric
-            _draw_over_c(quality, history, name, f"val_{name}_{shown}", colour, f"val {name}", "-")
+            _draw_over_c(quality, history, name, val_column(name, shown), colour, f"val {name}", "-")
         _finish_over_c(loss, "loss")
         _finish_over_c(quality, ("top1" if metric == "loss" else metric).replace("_", " "))
         quality.set_ylim(0, 1.03)
@@ -154,7 +150,7 @@ def _finish_over_c(axes: "Axes", heading: str) -> None:
 def _subtitle(history: History, head: str, metric: str) -> str:
     epochs = history.numbers["epoch"]
     text = counted(len(epochs), "epoch")
-    values = history.numbers.get(f"val_{head}_{metric}")
+    values = history.numbers.get(val_column(head, metric))
     if history.best is None or values is None:
         return text
     return f"{text} · best: epoch {epochs[history.best]:.0f}, val {head} {metric} {values[history.best]:.3f}"
@@ -162,7 +158,7 @@ def _subtitle(history: History, head: str, metric: str) -> str:
 
 def _main_metric(history: History, head: str) -> str:
     """Return top1 or, where clips may have several classes, what takes its place."""
-    return "top1" if f"val_{head}_top1" in history.numbers else "map_macro"
+    return "top1" if val_column(head, "top1") in history.numbers else "map_macro"
 
 
 def _draw_line(axes: "Axes", history: History, column: str, colour: str, label: str, style: str = "-") -> None:
@@ -177,14 +173,14 @@ def _draw_loss(axes: "Axes", history: History) -> None:
     _draw_line(axes, history, "train_loss", INK, "train", "--")
     many = len(history.heads) > _MAX_INSIDE
     for number, head in enumerate(history.heads):
-        if f"val_{head}_loss" in history.numbers:
+        if val_column(head, "loss") in history.numbers:
             _draw_output(axes, history, number, "loss", "" if many else f"val {head}")
     _finish(axes, history, "loss, colours as beside" if many else "loss")
     axes.legend(fontsize=8.5)
 
 
 def _draw_metric(axes: "Axes", history: History, metric: str) -> None:
-    drawn = [number for number, head in enumerate(history.heads) if f"val_{head}_{metric}" in history.numbers]
+    drawn = [number for number, head in enumerate(history.heads) if val_column(head, metric) in history.numbers]
     if not drawn:
         canvas.note(axes, "No validation clips.")
         return
@@ -201,7 +197,7 @@ def _draw_metric(axes: "Axes", history: History, metric: str) -> None:
 def _draw_output(axes: "Axes", history: History, number: int, metric: str, label: str) -> None:
     """Draw a number of val of the head with this place in `history.heads`, in a colour and style of its own."""
     colour, style = LINES[number % len(LINES)], _STYLES[number // len(LINES) % len(_STYLES)]
-    _draw_line(axes, history, f"val_{history.heads[number]}_{metric}", colour, label, style)
+    _draw_line(axes, history, val_column(history.heads[number], metric), colour, label, style)
 
 
 def _draw_time(axes: "Axes", history: History) -> None:

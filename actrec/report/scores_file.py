@@ -3,10 +3,10 @@
 Its arrays, of which `numpy.load` reads one at a time:
 
     modalities              (m,) str: those that have outputs of their own, in the order of a ratio's numbers
-    classes/<head>          (c,) str
-    <split>/<head>/clip_ids (n,) str
-    <split>/<head>/labels   (n,) int64; (n, c) of 0 and 1 where clips may have several classes
-    <split>/<output>/probs  (n, c) float32
+    classes/<head>            (c,) str
+    <split>/<output>/clip_ids (n,) str: of one modality, those that have it
+    <split>/<output>/labels   (n,) int64; (n, c) of 0 and 1 where clips may have several classes
+    <split>/<output>/probs    (n, c) float32
 """
 
 import io
@@ -46,11 +46,11 @@ def dump_scores(all_scores: Iterable[AnyScores], *, modalities: Sequence[str]) -
     """
     arrays: dict[str, npt.NDArray[Any]] = {"modalities": np.array(modalities, dtype=np.str_)}
     for scores in all_scores:
-        head = label_head(scores.head)
-        arrays[f"classes/{head}"] = np.array(scores.class_names, dtype=np.str_)
-        arrays[f"{scores.split}/{head}/clip_ids"] = np.array(scores.clip_ids, dtype=np.str_)
-        arrays[f"{scores.split}/{head}/labels"] = scores.labels.astype(np.int64)
-        arrays[f"{scores.split}/{scores.head}/probs"] = scores.probs.astype(np.float32)
+        own = f"{scores.split}/{scores.head}"
+        arrays[f"classes/{label_head(scores.head)}"] = np.array(scores.class_names, dtype=np.str_)
+        arrays[f"{own}/clip_ids"] = np.array(scores.clip_ids, dtype=np.str_)
+        arrays[f"{own}/labels"] = scores.labels.astype(np.int64)
+        arrays[f"{own}/probs"] = scores.probs.astype(np.float32)
     out = io.BytesIO()
     # Not np.savez: what dates it gives is its own business. Not compressed: zlib's versions differ in their bytes.
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
@@ -82,16 +82,15 @@ def load_scores(path: Path) -> SavedScores:
 
 def _scores(arrays: Any, split: str, rest: str) -> AnyScores:
     output = rest.removesuffix("/probs")
-    head = label_head(output)
-    labels = arrays[f"{split}/{head}/labels"]
+    labels = arrays[f"{split}/{output}/labels"]
     kind = MultiScores if labels.ndim == 2 else Scores
     return kind(
         split=split,
         head=output,
-        clip_ids=tuple(arrays[f"{split}/{head}/clip_ids"].tolist()),
+        clip_ids=tuple(arrays[f"{split}/{output}/clip_ids"].tolist()),
         probs=arrays[f"{split}/{output}/probs"],
         labels=labels,
-        class_names=tuple(arrays[f"classes/{head}"].tolist()),
+        class_names=tuple(arrays[f"classes/{label_head(output)}"].tolist()),
     )
 
 

@@ -28,7 +28,8 @@ from actrec.store.workers import TRANSIENT, run_each, worker_count
 _PROBE_TIMEOUT_S = 60.0
 # A file that was written this recently may change once more within one tick of its clock, and look the same.
 _SETTLING_NS = 2_000_000_000
-_COMMIT_INTERVAL = 200
+# What is new is written this often: other processes wait for whoever writes.
+_WRITE_INTERVAL_S = 1.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS digests (path BLOB PRIMARY KEY, stat TEXT, sha256 TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS headers
@@ -45,7 +46,8 @@ class Memory:
 
     def __init__(self, folder: Path | None) -> None:
         self._name = str(folder / "files.sqlite3") if folder else ":memory:"
-        self._num_pending = 0
+        self._new: list[tuple[str, tuple[Any, ...]]] = []
+        self._written_s = time.monotonic()
         try:
             if folder:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -57,45 +59,54 @@ class Memory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run("COMMIT")
+        self._write()
         self._database.close()
 
     def digest(self, path: Path, stat: str) -> str | None:
         """Return the sha256 of the file at `path` if it still looks like `stat`."""
         query = "SELECT sha256 FROM digests WHERE path = ? AND stat = ?"
-        rows = self._run(query, os.fsencode(path.absolute()), stat)
+        rows = self._read(query, os.fsencode(path.absolute()), stat)
         return rows[0][0] if rows else None
 
     def keep_digest(self, path: Path, stat: str, sha256: str) -> None:
         """Remember the sha256 of a file."""
-        self._write("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", os.fsencode(path.absolute()), stat, sha256)
+        self._keep("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", os.fsencode(path.absolute()), stat, sha256)
 
     def header(self, sha256: str, version: str) -> dict[str, Any] | None:
         """Return what this version of the code made of these bytes."""
-        rows = self._run("SELECT result FROM headers WHERE sha256 = ? AND version = ?", sha256, version)
+        rows = self._read("SELECT result FROM headers WHERE sha256 = ? AND version = ?", sha256, version)
         return json.loads(rows[0][0]) if rows else None
 
     def keep_header(self, sha256: str, version: str, result: dict[str, Any]) -> None:
         """Remember what this version of the code made of these bytes."""
-        self._write("INSERT OR REPLACE INTO headers VALUES (?, ?, ?)", sha256, version, json.dumps(result))
+        self._keep("INSERT OR REPLACE INTO headers VALUES (?, ?, ?)", sha256, version, json.dumps(result))
 
-    def _write(self, statement: str, *values: Any) -> None:
-        self._run(statement, *values)
-        self._num_pending += 1
-        if self._num_pending % _COMMIT_INTERVAL == 0:
-            self._run("COMMIT")
+    # What goes wrong with the database (a full disk, damage) costs the memory, never the run.
 
-    def _run(self, statement: str, *values: Any) -> list[Any]:
-        """Return the rows; what goes wrong here (a full disk, damage) costs the memory, never the run."""
+    def _read(self, query: str, *values: Any) -> list[Any]:
+        if self._new:
+            self._write()
         try:
-            if statement == "COMMIT":
-                self._database.commit()
-                return []
-            return self._database.execute(statement, values).fetchall()
+            return self._database.execute(query, values).fetchall()
         except sqlite3.Error as error:
             self._database.close()
             self._forget(error)
             return []
+
+    def _keep(self, statement: str, *values: Any) -> None:
+        self._new.append((statement, values))
+        if time.monotonic() - self._written_s > _WRITE_INTERVAL_S:
+            self._write()
+
+    def _write(self) -> None:
+        try:
+            with self._database:
+                for statement, values in self._new:
+                    self._database.execute(statement, values)
+        except sqlite3.Error as error:
+            self._database.close()
+            self._forget(error)
+        self._new, self._written_s = [], time.monotonic()
 
     def _forget(self, error: Exception) -> None:
         say(f"{self._name}: cannot be used ({error}), so files are read again. If it is damaged, remove it.")

@@ -136,9 +136,6 @@ class CachedFeatures:
         if len(counts) != 1 or {len(v) for v in self._augmented.values()} - {len(ids["augmented_ids"])}:
             raise UserError(f"{path}: rows are missing. Make it again: dvc repro -f features")
 
-    def __contains__(self, clip_id: str) -> bool:
-        return clip_id in self._rows["clip_ids"]
-
     def digest(self, clip_ids: Sequence[str]) -> str:
         """Return a digest of all views of these clips, and of what made them."""
         digest = sha256(repr((self.identity, list(clip_ids))).encode())

@@ -12,13 +12,14 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from actrec.errors import UserError, did_you_mean
+from actrec.metric_names import METRICS
 from actrec.outputs import output_and_metric
 from actrec.params.load import checked, plain
 from actrec.params.section import Count, Name, Positive
 
 CASES, SEED = "cases", "seed"
 _LABEL_CHARS = 40
-_TARGET = r"^val\..+\.(top1|top5|mean_per_class_acc|f1_macro|f1_weighted|map_macro)$"
+_TARGET = rf"^val\..+\.({'|'.join(metric for metric in METRICS if metric != 'loss')})$"
 
 
 class _Part(BaseModel):

@@ -14,7 +14,7 @@ from typing import Any
 from actrec import paths
 from actrec.compare.experiment import Measured, heads_of, metric_of, points
 from actrec.compare.picture import comparison_png
-from actrec.compare.revisions import experiment_refs
+from actrec.compare.revisions import experiments_of_head
 from actrec.compare.table import Table, experiments_csv, table_of
 from actrec.console import say
 from actrec.errors import UserError, did_you_mean
@@ -265,9 +265,10 @@ def _run(plan: Plan, run: Run, bench: workspace.Bench) -> Record:
         return Record(**about, status=FAILED, message=run.wrong)
     bench.prepare(run.params)
     arguments = _arguments(plan, run)
-    if any(ref.name == run.name for ref in experiment_refs()):
-        # DVC refuses a name that is taken, by a run that was killed before it was recorded, or from before --restart.
-        dvc.run_quietly(bench.command, "exp", "remove", run.name)
+    for ref in experiments_of_head():
+        if ref.name == run.name:
+            # DVC refuses a name that is taken, by a run that was killed before it was recorded, or before --restart.
+            dvc.run_quietly(bench.command, "exp", "remove", ref.ref)
     say(shlex.join(["dvc", *arguments]))
     started = time.monotonic()
     ended = dvc.run(bench.command, *arguments)

@@ -51,7 +51,7 @@ def score_splits(
             batches = Batches(source)
             found.append(predict_together(model, batches, len(source), fabric=fabric, batch_size=batch_size))
         probs = {output: np.mean([each[output] for each in found], axis=0) for output in found[0]}
-        scores += scores_of(split, source, probs, about.classes)
+        scores += scores_of(split, source, probs, about.classes, ratios=model.ratios)
     return scores
 
 

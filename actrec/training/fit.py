@@ -14,6 +14,7 @@ from torch import nn
 
 from actrec.console import progress, say
 from actrec.errors import UserError
+from actrec.metric_names import val_column
 from actrec.metrics.summary import summarise
 from actrec.models.recogniser import Recogniser
 from actrec.outputs import output_and_metric
@@ -232,7 +233,7 @@ class Run:
             "lr": self._optimizer.param_groups[0]["lr"],
             "train_loss": state.loss_sum / self._steps.num_clips,
             **{f"train_{name}": value / self._steps.num_clips for name, value in state.penalty_sums.items()},
-            "val_score": scores[_column(self.settings.select_on)] if scores else None,
+            "val_score": scores[val_column(*output_and_metric(self.settings.select_on))] if scores else None,
             **scores,
             "train_clips": self._steps.num_clips,
             "data_s": round(state.seconds["data"], 4),
@@ -260,8 +261,8 @@ class Run:
         if not all(np.isfinite(values).all() for values in probs.values()):
             raise self._diverged("what the model says of the val clips is not a number", len(self._steps))
         return {
-            f"val_{scores.head}_{name}": value
-            for scores in scores_of("val", self._val, probs, self._classes)
+            val_column(scores.head, name): value
+            for scores in scores_of("val", self._val, probs, self._classes, ratios=self._core.ratios)
             for name, value in summarise(scores).items()
             if not name.startswith("num_")
         }
@@ -319,7 +320,7 @@ class Run:
 
     def _best(self) -> int:
         rows, (output, _) = self._validated(), output_and_metric(self.settings.select_on)
-        losses = [row[_column(f"{output}.loss")] for row in rows]
+        losses = [row[val_column(output, "loss")] for row in rows]
         return rows[best_epoch(self._selected(), losses, lower_is_better=self.settings.lower_is_better)]["epoch"] - 1
 
     def _should_stop(self) -> bool:
@@ -373,10 +374,6 @@ def _weights(chosen: str | Mapping[str, float], classes: Mapping[str, Sequence[s
         return chosen
     (names,) = classes.values()
     return in_class_order(chosen, names)
-
-
-def _column(metric: str) -> str:
-    return "val_{}_{}".format(*output_and_metric(metric))
 
 
 def _even(history: Sequence[Row]) -> list[Row]:

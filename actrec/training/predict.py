@@ -26,7 +26,7 @@ def predict(model: Any, batches: Batches, *, device: torch.device, batch_size: i
         for output, logits in model(to_device(batch, device)).items():
             views = model.to_probs(output, logits.float()).unflatten(0, (-1, batch["views"]))
             probs.setdefault(output, []).append(views.mean(dim=1).cpu().numpy())
-    return model.fuse({output: np.concatenate(parts) for output, parts in probs.items()})
+    return {output: np.concatenate(parts) for output, parts in probs.items()}
 
 
 def predict_together(

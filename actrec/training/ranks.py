@@ -76,6 +76,7 @@ class Rows:
         self._source, self._rows = source, rows
         self.clips: Sequence[Clip] = [source.clips[row] for row in rows]
         self.labels = {head: values[torch.from_numpy(rows)] for head, values in source.labels.items()}
+        self.present = {modality: values[torch.from_numpy(rows)] for modality, values in source.present.items()}
         self.is_slow = source.is_slow
 
     def __len__(self) -> int:

@@ -8,32 +8,53 @@ import numpy.typing as npt
 from actrec.data.manifest import Clip, join_names
 from actrec.errors import UserError
 from actrec.metrics.classification import Scores
+from actrec.metrics.fusion import fused
 from actrec.metrics.multi_label import MultiScores
 from actrec.metrics.summary import AnyScores
-from actrec.outputs import label_head
+from actrec.outputs import fused_output, label_head, modality_of, stream_output
 from actrec.training.labels import NO_LABEL
 from actrec.training.sources import Source
 
 
 def scores_of(
-    split: str, source: Source, probs: Mapping[str, np.ndarray], classes: Mapping[str, Sequence[str]]
+    split: str,
+    source: Source,
+    probs: Mapping[str, np.ndarray],
+    classes: Mapping[str, Sequence[str]],
+    *,
+    ratios: Sequence[Sequence[float]] = (),
 ) -> list[AnyScores]:
     """Return what each output says of the clips that have a label for its head, beside that label.
+
+    Of one modality's own output that is said only of clips that have the modality. Before these come the scores of all
+    modalities together in each of `ratios`.
 
     Clips of one sample become one row: their probabilities are averaged, the sample is its id, and path and group are
     those of the first of them.
 
     Raises:
-        UserError: if a head has no labelled clip, or the clips of a sample have different labels.
+        UserError: if an output has no labelled clip, or the clips of a sample have different labels.
     """
-    return [_of_output(split, name, source, own, tuple(classes[label_head(name)])) for name, own in probs.items()]
+    own = {
+        name: _of_output(split, name, source, said, tuple(classes[label_head(name)])) for name, said in probs.items()
+    }
+    modalities, heads = dict.fromkeys(map(modality_of, own)), dict.fromkeys(map(label_head, own))
+    together = [
+        fused([own[stream_output(m, head)] for m in modalities], ratio, output=fused_output([*modalities], ratio, head))
+        for ratio in ratios
+        for head in heads
+    ]
+    return [*together, *own.values()]
 
 
 def _of_output(split: str, output: str, source: Source, probs: np.ndarray, class_names: tuple[str, ...]) -> AnyScores:
     head = label_head(output)
     labels = source.labels[head].numpy()
     is_multi_label = labels.ndim == 2
-    known = np.flatnonzero((labels[:, 0] if is_multi_label else labels) != NO_LABEL).tolist()
+    is_judged = (labels[:, 0] if is_multi_label else labels) != NO_LABEL
+    if modality := modality_of(output):
+        is_judged &= source.present[modality].numpy()
+    known = np.flatnonzero(is_judged).tolist()
     rows = _by_sample(known, source.clips)
     for own in rows:
         if odd := [row for row in own[1:] if (labels[row] != labels[own[0]]).any()]:

@@ -23,6 +23,8 @@ class Source(Protocol):
 
     clips: Sequence[Clip]
     labels: dict[str, torch.Tensor]
+    # {modality: bool (clips,)}: which clips have it.
+    present: dict[str, torch.Tensor]
     # Whether making a batch costs enough to be done ahead, in other processes.
     is_slow: bool
 
@@ -59,6 +61,10 @@ class LiveClips:
     ) -> None:
         self.clips, self.labels = clips, labels
         self._modalities, self._seed = modalities, seed
+        self.present = {
+            modality: torch.tensor([clip.clip_id in reader.digests for clip in clips])
+            for modality, reader in modalities.items()
+        }
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -74,7 +80,7 @@ class LiveClips:
             modality: torch.stack([self._random(modality, reader, clip_id, epoch) for clip_id in clip_ids])
             for modality, reader in self._modalities.items()
         }
-        present = self._present(clip_ids)
+        present = _at(self.present, rows)
         incomplete = {modality: there.nonzero()[:, 0] for modality, there in present.items() if not there.all()}
         return {**views, "present": present, "rows": incomplete, "labels": _at(self.labels, rows)}
 
@@ -85,15 +91,12 @@ class LiveClips:
             modality: torch.stack([reader.plain(i) if i in reader.digests else reader.absent() for i in clip_ids])
             for modality, reader in self._modalities.items()
         }
-        return {**aligned(views, self._present(clip_ids)), "labels": _at(self.labels, rows)}
+        return {**aligned(views, _at(self.present, rows)), "labels": _at(self.labels, rows)}
 
     def _random(self, modality: str, reader: Modality, clip_id: str, epoch: int) -> torch.Tensor:
         if clip_id not in reader.digests:
             return reader.absent()[0]
         return reader.random(clip_id, generator(self._seed, "view", drawn_by(modality), epoch, clip_id))
-
-    def _present(self, clip_ids: Sequence[str]) -> dict[str, torch.Tensor]:
-        return {m: torch.tensor([i in reader.digests for i in clip_ids]) for m, reader in self._modalities.items()}
 
 
 class CachedTokens:
@@ -109,7 +112,7 @@ class CachedTokens:
     ) -> None:
         ids = [clip.clip_id for clip in clips]
         self.clips, self.labels, self._seed = clips, labels, seed
-        self._present = {m: torch.from_numpy(features.present(m, ids)) for m in features.modalities}
+        self.present = {m: torch.from_numpy(features.present(m, ids)) for m in features.modalities}
         self._num_plain: dict[str, int] = {}
         self._views: dict[str, torch.Tensor] = {}  # (clips, views, N, D), the plain ones first
         for modality in features.modalities:  # one by one: each takes the memory of its features twice for a moment
@@ -126,14 +129,13 @@ class CachedTokens:
         clips = torch.from_numpy(rows)
         chosen = self._chosen_in(epoch)
         tokens = {m: views.flatten(0, 1).index_select(0, chosen[m][clips]) for m, views in self._views.items()}
-        present = {modality: there[clips] for modality, there in self._present.items()}
-        return {"tokens": tokens, "present": present, "labels": _at(self.labels, rows)}
+        return {"tokens": tokens, "present": _at(self.present, rows), "labels": _at(self.labels, rows)}
 
     def plain_batch(self, rows: np.ndarray) -> Batch:
         """Return `tokens` {modality: (B * views, N, D)}, `present` likewise, `views` and `labels` (B,)."""
         clips = torch.from_numpy(rows)
         views = {m: values[clips, : self._num_plain[m]] for m, values in self._views.items()}
-        batch = aligned(views, {m: there[clips] for m, there in self._present.items()})
+        batch = aligned(views, _at(self.present, rows))
         tokens = {m: batch.pop(m) for m in views}
         return {"tokens": tokens, **batch, "labels": _at(self.labels, rows)}
 
@@ -144,7 +146,7 @@ class CachedTokens:
         return self._chosen[1]
 
     def _choose(self, modality: str, num_views: int, epoch: int) -> torch.Tensor:
-        chances = np.random.default_rng(derive(self._seed, "view", modality, epoch)).random(len(self.clips))
+        chances = np.random.default_rng(derive(self._seed, "view", drawn_by(modality), epoch)).random(len(self.clips))
         return torch.from_numpy(np.arange(len(self.clips)) * num_views + (chances * num_views).astype(np.int64))
 
 
@@ -155,9 +157,9 @@ def aligned(views: Mapping[str, torch.Tensor], present: Mapping[str, torch.Tenso
     return {**rows, "present": {m: there.repeat_interleave(count) for m, there in present.items()}, "views": count}
 
 
-def _at(labels: dict[str, torch.Tensor], rows: np.ndarray) -> dict[str, torch.Tensor]:
+def _at(of_clips: dict[str, torch.Tensor], rows: np.ndarray) -> dict[str, torch.Tensor]:
     index = torch.from_numpy(rows)
-    return {head: values[index] for head, values in labels.items()}
+    return {name: values[index] for name, values in of_clips.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 
 from actrec.console import say
 from actrec.errors import UserError
+from actrec.metric_names import val_column
 from actrec.metrics.summary import summarise
 from actrec.models.recogniser import Recogniser
 from actrec.outputs import output_and_metric
@@ -170,7 +171,7 @@ class SvmRun:
             "temperature": temperature,
             "lr": None,
             "train_loss": train_loss,
-            "val_score": scores.get(f"val_{data.head}_{output_and_metric(self._settings.select_on)[1]}"),
+            "val_score": scores.get(val_column(data.head, output_and_metric(self._settings.select_on)[1])),
             **scores,
             "train_clips": len(data.labels) // data.views,
             "data_s": 0.0,
@@ -184,7 +185,8 @@ class SvmRun:
         device, batch_size = self._fabric.device, self._settings.batch_size
         probs = predict(self._model, Batches(self._val), device=device, batch_size=batch_size)
         (scores,) = scores_of("val", self._val, {head: probs[head]}, self._classes)
-        return {f"val_{head}_{name}": value for name, value in summarise(scores).items() if not name.startswith("num_")}
+        values = summarise(scores).items()
+        return {val_column(head, name): value for name, value in values if not name.startswith("num_")}
 
     @torch.inference_mode()
     def _judged(self, source: Source, features: np.ndarray, head: str) -> tuple[np.ndarray, np.ndarray]:

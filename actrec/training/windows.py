@@ -1,8 +1,9 @@
 """Predictions for any file: images and short videos as a whole, long ones in windows as long as the training clips."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from actrec.console import progress
-from actrec.data.sounds import sound_beside
+from actrec.data.sounds import sound_beside, sounds_in
 from actrec.errors import BadItem, UserError
 from actrec.media import clip as pictures
 from actrec.media import sound as sounds
@@ -22,9 +23,10 @@ from actrec.media.probe import probe
 from actrec.media.sound import read_log_mel
 from actrec.metrics.answers import listed, ranking
 from actrec.metrics.classification import TOP_K, top_classes
+from actrec.metrics.fusion import mean_in_ratio
 from actrec.metrics.multi_label import said_classes
 from actrec.models.recogniser import Recogniser
-from actrec.outputs import label_head
+from actrec.outputs import fused_output, label_head, modality_of, stream_output
 from actrec.store.workers import run_each
 from actrec.training.checkpoint import Checkpoint
 from actrec.training.modalities import plain_pictures
@@ -99,7 +101,7 @@ def predict_files(
             "videos and their skeletons a data set (data.skeletons), and run dvc repro evaluate"
         )
     found: dict[Path, list[Prediction]] = {path: [] for path in paths}
-    windows, wrong = [], []
+    windows, wrong, sounds_of = [], [], cache(sounds_in)
     for outcome in run_each(probe, paths, timeout_s=_TIMEOUT_S, workers=workers, preload=("av",)):
         if outcome.result is None:
             found[outcome.item].append(_failed(outcome.item, outcome.reason, outcome.message))
@@ -108,7 +110,7 @@ def predict_files(
             found[outcome.item].append(wrong[-1])
         else:
             facts, path = outcome.result, outcome.item
-            sound = path if facts.has_audio else sound_beside(path)
+            sound = path if facts.has_audio or not about.sound_spec else sound_beside(path, sounds_of(path.parent))
             spans = split_windows(facts.duration_s, window_s, about.typical_s)
             windows += [_Window(path, facts, sound, about, *span) for span in spans]
     if wrong and len(wrong) == len(paths):
@@ -191,8 +193,25 @@ def _predict(
         assert about.sound_spec is not None, "a model that listens has a spec"
         batch["audio"] = torch.zeros((count, *about.sound_spec.shape))
     logits = model(to_device(batch, device))
-    probs = {name: model.to_probs(name, values).mean(dim=0).cpu().numpy() for name, values in logits.items()}
-    return [_row(window, output, values) for output, values in model.fuse(probs).items()]
+    probs = {
+        output: model.to_probs(output, values).mean(dim=0).cpu().numpy()
+        for output, values in logits.items()
+        if modality_of(output) in ("", *views)
+    }
+    return [_row(window, output, values) for output, values in {**_fused(probs, model, views), **probs}.items()]
+
+
+def _fused(probs: Mapping[str, np.ndarray], model: Recogniser, seen: Collection[str]) -> dict[str, np.ndarray]:
+    """Return what all modalities say together, in each ratio that gives weight to one that was seen."""
+    found = {}
+    for ratio in model.ratios:
+        shares = {m: share for m, share in zip(model.modalities, ratio, strict=True) if m in seen}
+        if any(shares.values()):
+            for head in dict.fromkeys(map(label_head, probs)):
+                own = np.stack([probs[stream_output(m, head)] for m in shares])
+                mean = mean_in_ratio(own[:, None], np.array([*shares.values()])[:, None])
+                found[fused_output(model.modalities, ratio, head)] = mean[0]
+    return found
 
 
 def _row(window: _Window, output: str, probs: npt.NDArray[np.float32]) -> Prediction:

@@ -67,6 +67,7 @@ def test_without_the_section_nothing_changes(tmp_path):
         ("fine,coarse\na,\n", "row 2 is 'a,'"),
         ("fine,coarse\na,b,c\n", "row 2 is 'a,b,c'"),
         ("fine,coarse\na,b\n\na,c\n", "row 3 has 'a' once more"),
+        (f"fine,coarse\n{'a' * 200_000},b\n", r"is not CSV: field larger than .*Expected: fine,coarse"),
     ],
 )
 def test_a_table_that_says_something_else_is_refused(add, table, expected):

@@ -125,3 +125,11 @@ def test_a_table_that_is_not_there_is_named(tmp_path):
     files: dict[Split, str | None] = {"train": "train.csv", "val": "gone.csv", "test": None}
     with pytest.raises(UserError, match=r"gone\.csv: cannot be read"):
         read_tables(tmp_path, file=files, columns=GUIDE, problems=Problems("here"))
+
+
+@pytest.mark.parametrize("line_end", ["\r\n", "\r"])
+def test_lines_may_end_as_on_other_systems(tmp_path, line_end):
+    """A spreadsheet's "CSV (Macintosh)" has carriage returns alone."""
+    (tmp_path / "t.csv").write_bytes(TABLE.replace("\n", line_end).encode())
+    rows = read_csv(tmp_path / "t.csv", columns=GUIDE, problems=Problems("here"))
+    assert [row.labels["species"] for row in rows] == ["red_deer", "red_deer", "wolf"]

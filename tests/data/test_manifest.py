@@ -79,3 +79,25 @@ def test_fewer_clips_have_fewer_classes():
 def test_names_are_joined_in_order_and_once(names, text):
     assert join_names(names) == text
     assert split_names(text) == tuple(sorted(set(names)))
+
+
+def test_the_order_of_classes_does_not_depend_on_a_set():
+    """Numbers count as numbers, and of equal ones (1 and 01) the text decides; signs such as ① are text."""
+    names = ["①", "a10", "a2", "b", "a02", "a", "01", "1", "2"]
+    classes = [Manifest(tuple(clip(n, {"h": n}) for n in own), ("h",)).classes["h"] for own in (names, names[::-1])]
+    assert classes[0] == classes[1] == ("01", "1", "2", "a", "a02", "a2", "a10", "b", "①")
+
+
+@pytest.mark.parametrize(
+    ("of_file_s", "start_s", "end_s", "expected"),
+    [
+        (9.0, None, None, 9.0),
+        (9.0, 2.0, 5.0, 3.0),
+        (9.0, 2.0, 12.0, 7.0),
+        (0.0, 10.0, 12.0, 2.0),
+        (0.0, 10.0, None, 0.0),
+    ],
+)
+def test_how_long_a_clip_is_also_where_its_file_does_not_say(of_file_s, start_s, end_s, expected):
+    part = clip("1", {}, replace(FILM, duration_s=of_file_s), start_s=start_s, end_s=end_s)
+    assert part.duration_s == expected

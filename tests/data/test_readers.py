@@ -1,4 +1,5 @@
 import codecs
+from typing import Any
 
 import pytest
 
@@ -152,6 +153,16 @@ def test_list_lines_end_in_the_number_of_the_class(tmp_path):
         ("videos/c.mp4", "sit down", "val"),
     ]
     assert rows[1].where == "train.txt row 2"
+
+
+def test_lines_of_two_lists_with_one_name_are_told_apart(tmp_path):
+    files: dict[Split, str | None] = {"train": "train/list.txt", "val": "val/list.txt", "test": None}
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "list.txt").write_text(f"{split}.mp4 0\n")
+    options: dict[str, Any] = {"head": "action", "media": ".", "class_names": None, "problems": Problems("here")}
+    rows = read_lists(tmp_path, files=files, **options)
+    assert [row.where for row in rows] == ["train/list.txt row 1", "val/list.txt row 1"]
 
 
 def test_without_names_the_numbers_are_the_classes(tmp_path):

@@ -284,10 +284,10 @@ def test_the_reader_gives_the_same_singly_and_sharded(tmp_path, monkeypatch, wit
     assert len({clip["file"] for clip in read_index(tmp_path / "out")["clips"].values()}) < 20 or not is_sharded
     for reader in (folder, pickle.loads(pickle.dumps(folder))):
         for job in jobs:
-            assert job.clip_id in reader
+            assert job.clip_id in reader.digests
             assert torch.equal(reader[job.clip_id], torch.full((1, 2, 8, 8, 3), job.argument, dtype=torch.uint8))
             assert reader.digests[job.clip_id] == hashlib.sha256(fill(job.argument)).hexdigest()
-    assert "nobody" not in folder
+    assert "nobody" not in folder.digests
     with pytest.raises(KeyError):
         folder["nobody"]
 

@@ -173,7 +173,7 @@ def test_a_clip_is_the_crops_of_its_two_people_in_their_order(pairs, write, stag
     assert colours(folder["a.png#ann+bob"]) == [[200, 0, 0], [0, 200, 0]]
     assert colours(folder["a.png#cid+ann"]) == [[0, 0, 200], [200, 0, 0]]
     assert colours(folder["scene/c.png#bob+cid"]) == [[0, 180, 0], [0, 0, 180]]
-    assert [clip.clip_id in folder for clip in pairs] == [True] * 12
+    assert [clip.clip_id in folder.digests for clip in pairs] == [True] * 12
 
 
 def test_people_are_parts_that_pairs_share(root, pairs, write, stage):
@@ -185,7 +185,7 @@ def test_people_are_parts_that_pairs_share(root, pairs, write, stage):
     assert len({part for clip in pairs for part in folder.parts(clip.clip_id)}) == 12
     assert colours(folder[bob]) == [[0, 200, 0]] and folder[bob].shape == (1, 1, 8, 8, 3)
     names = [ann, bob, "a.png#ann+bob", "a.png#bob+ann", *folder.parts("b.png#ann+bob")]
-    assert len({folder.digests[name] for name in names}) == len(names) and ann in folder
+    assert len({folder.digests[name] for name in names}) == len(names) and ann in folder.digests
 
 
 def test_only_what_changed_is_decoded(root, pairs, write, stage, decoded):
@@ -247,7 +247,7 @@ def test_a_corrupt_picture_costs_its_pairs_and_no_others(root, pairs, write, sta
     ]
     assert {bad.reason for bad in listed} == {"truncated"}
     folder = opened()
-    assert sum(clip.clip_id in folder for clip in clips) == 9 and "b.png#ann+bob" not in folder
+    assert sum(clip.clip_id in folder.digests for clip in clips) == 9 and "b.png#ann+bob" not in folder.digests
     assert colours(folder["a.png#ann+bob"]) == [[200, 0, 0], [0, 200, 0]]
     write(clips, max_bad_frac=0.2)
     with pytest.raises(UserError, match=r"3 of 12 clips are unusable \(25\.0%\)"):

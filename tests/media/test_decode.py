@@ -11,7 +11,7 @@ from actrec.errors import BadItem
 from actrec.media import decode
 from actrec.media.decode import DecordFrames, PyavFrames, decoder_of, open_frames
 from actrec.media.facts import MediaFacts
-from actrec.media.probe import probe
+from actrec.media.probe import open_container, probe
 
 MEDIA = Path(__file__).resolve().parents[3] / "shared/data/media"
 needs_decord = pytest.mark.skipif(importlib.util.find_spec("decord") is None, reason="decord has no wheel here")
@@ -54,6 +54,8 @@ def test_both_decoders_give_the_same_frames(tmp_path, make_video, suffix, option
         frames = decord.read(indices)
         assert frames.shape == (count, 80, 96, 3) and frames.dtype == np.uint8
         np.testing.assert_array_equal(frames, pyav.read(indices))
+    for source in (decord, pyav):
+        np.testing.assert_array_equal(np.stack(list(source)), pyav.read(np.arange(50)))
     late = np.array([47])  # a frame alone is the frame in its row
     np.testing.assert_array_equal(decord.read(late)[0], pyav.read(np.arange(50))[47])
 
@@ -171,6 +173,15 @@ def test_pyav_says_which_frame_is_missing(tmp_path, make_video):
     with pytest.raises(BadItem, match=r"frame 2\d could not be decoded") as caught:
         source.read(np.arange(20, 30))
     assert caught.value.reason == "truncated"
+    with pytest.raises(BadItem, match=r"frame 1\d could not be decoded"):
+        list(source)
+
+
+def test_all_frames_are_one_walk_through_the_file(tmp_path, make_video, monkeypatch):
+    path = make_video(tmp_path / "a.avi", moving(100), fps=25, codec="mpeg4")
+    source, opened = open_frames(path, probe(path)), []
+    monkeypatch.setattr(decode, "open_container", lambda file: opened.append(file) or open_container(file))
+    assert len(list(source)) == 100 and opened == [path]
 
 
 @needs_decord

@@ -28,3 +28,11 @@ def test_nothing_to_find(tmp_path):
     (tmp_path / "a.wav").touch()
     with pytest.raises(UserError, match=r"no video in it; looked for .*\.avi .*\.mp4"):
         find_files(tmp_path, VIDEO, wanted="video")
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path):
+    """Such as .Trash, and the ._clip.mp4 that macOS leaves beside clip.mp4 on foreign disks."""
+    for name in (".Trash/b.mp4", "c/._a.mp4", "c/a.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_files(tmp_path, VIDEO, wanted="video") == [tmp_path / "c/a.mp4"]

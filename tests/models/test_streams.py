@@ -160,43 +160,8 @@ def test_a_stream_says_nothing_of_a_clip_that_lacks_it_and_learns_nothing_from_i
             torch.testing.assert_close(head[1].weight.grad, 2 * logits[name][[0, 2]].detach().T @ seen)
 
 
-# --- fusion -----------------------------------------------------------------------------------------------------------
-
-
-def probs_of(model, **streams):
-    """Return {output: (1, 2)}, the same of both heads."""
-    return {f"{m}/{head}": np.array([values], np.float32) for m, values in streams.items() for head in CLASSES}
-
-
-def test_streams_are_averaged_in_their_ratios():
-    model = make(JOINED, ratios=[[1, 1], [2, 1], [1, 2], [0, 1], [0.5, 1.5]])
-    probs = probs_of(model, rgb=[0.8, 0.2], pose=[0.2, 0.8])
-    fused = model.fuse(probs)
-    assert list(fused) == [
-        *("rgbpose_1:1/act", "rgbpose_1:1/action", "rgbpose_2:1/act", "rgbpose_2:1/action"),
-        *("rgbpose_1:2/act", "rgbpose_1:2/action", "rgbpose_0:1/act", "rgbpose_0:1/action"),
-        *("rgbpose_0.5:1.5/act", "rgbpose_0.5:1.5/action", *probs),
-    ]
-    expected = {"1:1": 0.5, "2:1": 1.8 / 3, "1:2": 1.2 / 3, "0:1": 0.2, "0.5:1.5": (0.4 + 0.3) / 2}
-    for ratio, first in expected.items():
-        for head in CLASSES:
-            values = fused[f"rgbpose_{ratio}/{head}"]
-            assert values.dtype == np.float32 and values.tolist() == [pytest.approx([first, 1 - first])]
-    assert all(fused[name] is probs[name] for name in probs)
-
-
-def test_of_three_modalities_the_ratio_is_in_the_order_of_the_backbones():
-    model = make(HEARING, ratios=[[1, 2, 3]])
-    fused = model.fuse(probs_of(model, rgb=[1.0, 0.0], audio=[0.0, 1.0], pose=[0.5, 0.5]))
-    assert fused["rgbaudiopose_1:2:3/act"].tolist() == [pytest.approx([(1 + 1.5) / 6, (2 + 1.5) / 6])]
-
-
 def test_one_modality_alone():
-    kind = {"pose": POSE_CONV3D}, {"kind": "none"}
-    assert make(kind).outputs == ("pose/act", "pose/action")
-    probs = probs_of(None, pose=[0.25, 0.75])
-    assert make(kind).fuse(probs) == probs
-    assert make(kind, ratios=[[1]]).fuse(probs)["pose_1/act"].tolist() == [[0.25, 0.75]]
+    assert make(({"pose": POSE_CONV3D}, {"kind": "none"})).outputs == ("pose/act", "pose/action")
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------

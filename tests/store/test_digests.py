@@ -163,3 +163,20 @@ def test_the_sound_of_silent_files_is_looked_for_beside_them(tmp_path, make_clip
     assert files["a.mp4"].sha256 == hashlib.sha256(film.read_bytes()).hexdigest()
     (sound,) = sounds.values()
     assert list(sounds) == ["a.mp4"] and (sound.path, sound.file.reason) == ("a.ogg", "not_media")
+
+
+def test_others_can_write_while_a_run_goes_on(tmp_path, monkeypatch):
+    """What is new waits in memory, and is written once a second: hashing a folder takes minutes."""
+    clock = [100.0]
+    monkeypatch.setattr(digests.time, "monotonic", lambda: clock[0])
+    path = tmp_path / "a"
+    with Memory(tmp_path / "store") as memory, sqlite3.connect(tmp_path / "store/files.sqlite3", timeout=0) as other:
+        memory.keep_digest(path, "1", "x")
+        other.execute("INSERT INTO digests VALUES (?, ?, ?)", (b"b", "1", "y"))
+        other.commit()
+        clock[0] += 1.5
+        memory.keep_digest(path, "2", "z")
+        assert other.execute("SELECT stat, sha256 FROM digests WHERE path != ?", (b"b",)).fetchall() == [("2", "z")]
+        memory.keep_digest(path, "3", "w")
+        assert memory.digest(path, "3") == "w"  # also before a second is over
+    other.close()

@@ -333,3 +333,23 @@ def test_the_command(write_sweep: WriteSweep, monkeypatch) -> None:
     done = CliRunner().invoke(app, ["sweep", "lr"], catch_exceptions=False)
     assert done.stdout.splitlines()[1].split()[:2] == ["lr-01-lr0.01", "0.01"]
     assert "lr" in CliRunner().invoke(app, ["sweep"], catch_exceptions=False).stdout
+
+
+def test_experiments_of_other_commits_are_left_alone(write_sweep: WriteSweep, project: Path) -> None:
+    """A name may be taken on each commit by itself; --restart frees those of this one."""
+
+    def git(*arguments: str) -> str:
+        own = ["git", "-c", "user.name=tester", "-c", "user.email=tester@localhost", *arguments]
+        return subprocess.run(own, cwd=project, capture_output=True, text=True, check=True).stdout.strip()
+
+    git("init", "--quiet")
+    refs = []
+    for number in range(2):
+        git("commit", "--quiet", "--allow-empty", "--message", str(number))
+        head = git("rev-parse", "HEAD")
+        refs.append(f"refs/exps/{head[:2]}/{head[2:]}/lr-00-lr0.1")
+        git("update-ref", refs[-1], "HEAD")
+    write_sweep(LR.replace("[0.1, 0.01, 10.0]", "[0.1]"))
+    run_sweep("lr", command=DVC)
+    removed = [line for line in Path("calls.log").read_text().splitlines() if line.startswith("exp remove")]
+    assert removed == [f"exp remove {refs[1]}"]

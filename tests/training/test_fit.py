@@ -198,9 +198,6 @@ def test_views_are_averaged_as_probabilities(bench):
         def to_probs(self, head, logits):
             return logits.softmax(dim=1)
 
-        def fuse(self, probs):
-            return {**probs, "more": probs["action"][:, :1]}
-
     class TwoViews:
         is_slow = False
 
@@ -211,7 +208,7 @@ def test_views_are_averaged_as_probabilities(bench):
             return {"views": 2, "labels": {}}
 
     probs = predict(Fixed(), Batches(TwoViews()), device=torch.device("cpu"), batch_size=2)
-    assert probs["action"].tolist() == [[0.5, 0.5], [0.5, 0.5]] and probs["more"].tolist() == [[0.5], [0.5]]
+    assert probs["action"].tolist() == [[0.5, 0.5], [0.5, 0.5]]
 
 
 def test_two_heads_with_missing_labels(bench):

@@ -30,7 +30,7 @@ def test_sound_alone_is_learnt_by_heart(both):
     source._views = {m: views[:, :1] * (m == "audio") for m, views in source._views.items()}
     losses = [row["train_loss"] for row in run.fit(ignore).history]
     probs = predict(run._core, run._train_batches, device=run.fabric.device, batch_size=10)["action"]
-    heard, right = source._present["audio"].numpy(), probs.argmax(axis=1) == source.labels["action"].numpy()
+    heard, right = source.present["audio"].numpy(), probs.argmax(axis=1) == source.labels["action"].numpy()
     assert heard.sum() == 7 and right[heard].all() and losses[-1] < losses[0]
     assert np.ptp(probs[~heard], axis=0).max() < 1e-6  # nothing tells these apart
 

@@ -21,9 +21,6 @@ class Echo(nn.Module):
     def to_probs(self, head, logits):
         return logits.sigmoid() if head == "acts" else logits.softmax(dim=1)
 
-    def fuse(self, probs):
-        return probs
-
 
 class Plan:
     """Two batches: of two clips and of one, each clip in two views."""

@@ -1,8 +1,9 @@
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tiny_runs import make_clip
 
 from actrec.data.manifest import Clip
@@ -18,6 +19,7 @@ CLASSES = {"a": ("x", "y"), "acts": ("eat", "howl", "run")}
 @dataclass
 class Rows:
     clips: list[Clip]
+    present: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def labels(self):
@@ -78,3 +80,23 @@ def test_different_labels_in_a_sample_are_named(head, labels):
 def test_a_split_without_any_label_is_explained(head):
     with pytest.raises(UserError, match=f"no clip with a label for the head '{head}'"):
         scores([clip("0", {})], **{head: [[0.5] * len(CLASSES[head])]})
+
+
+def test_one_modality_is_judged_by_the_clips_that_have_it_and_all_together_by_all():
+    clips = [clip("0", {"a": "y"}), clip("1", {"a": "x"}), clip("2", {"a": "y"}), clip("3", {})]
+    present = {"rgb": torch.tensor([True, True, True, True]), "audio": torch.tensor([True, False, True, True])}
+    said = {"rgb/a": [[0.5, 0.5], [0.25, 0.75], [1.0, 0.0], [1.0, 0.0]], "audio/a": [[0.0, 1.0]] * 4}
+    probs = {output: np.array(values, np.float32) for output, values in said.items()}
+    source: Any = Rows(clips, present)
+    both, rgb, audio = scores_of("test", source, probs, CLASSES, ratios=[[1, 1]])
+    assert [s.head for s in (both, rgb, audio)] == ["rgbaudio_1:1/a", "rgb/a", "audio/a"]
+    assert (rgb.clip_ids, audio.clip_ids, both.clip_ids) == (("0", "1", "2"), ("0", "2"), ("0", "1", "2"))
+    assert both.probs.tolist() == [[0.25, 0.75], [0.25, 0.75], [0.5, 0.5]]
+    assert (audio.labels.tolist(), both.labels.tolist()) == ([1, 1], [1, 0, 1])
+
+
+def test_a_modality_that_no_clip_has_cannot_be_judged():
+    source: Any = Rows([clip("0", {"a": "y"})], {"rgb": torch.tensor([True]), "audio": torch.tensor([False])})
+    probs = {f"{modality}/a": np.array([[0.5, 0.5]], np.float32) for modality in source.present}
+    with pytest.raises(UserError, match="the test split has no clip with audio and a label for the head 'a', so"):
+        scores_of("test", source, probs, CLASSES)

@@ -356,3 +356,30 @@ def test_cached_views_are_chosen_by_chance_in_each_modality_by_itself(cached_bot
             assert tokens[:, 0].tolist() == (first + rows).tolist() and (tokens[:, 2] == modality).all()
         seen |= set(zip(rgb[:, 1].tolist(), audio[:, 1].tolist(), strict=True))
     assert seen == {(i, j) for i in range(4) for j in range(2)}
+
+
+class SixViews:
+    """Cached features of pictures, skeletons and sound: a view's token is its number, of all six."""
+
+    modalities = ("audio", "pose", "rgb")
+
+    def present(self, modality, ids):
+        return np.ones(len(ids), bool)
+
+    def plain(self, modality, ids):
+        return np.zeros((len(ids), 1, 1, 1), np.float32)
+
+    def augmented(self, modality, ids):
+        return np.arange(1, 6, dtype=np.float32).reshape(1, 5, 1, 1).repeat(len(ids), axis=0)
+
+
+def test_of_pictures_and_skeletons_the_same_cached_view_is_chosen():
+    """They were drawn with the same numbers: a mirrored picture goes with a mirrored skeleton."""
+    features: Any = SixViews()
+    clips = make_manifest().of_split("train")
+    source, seen = CachedTokens(clips, features, {}, seed=0), set()
+    for epoch in range(40):
+        tokens = source.training_batch(np.arange(len(clips)), epoch)["tokens"]
+        assert torch.equal(tokens["rgb"], tokens["pose"])
+        seen |= set(zip(tokens["rgb"].flatten().tolist(), tokens["audio"].flatten().tolist(), strict=True))
+    assert seen == {(i, j) for i in range(6) for j in range(6)}
