@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -17,6 +18,11 @@ class BadItem(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(reason, message)
         self.reason, self.message = reason, message
+
+
+def not_here() -> str:
+    """Return what a message says where this is not the project's folder, "" where it is."""
+    return "" if Path("dvc.yaml").exists() else " Run this in the folder that holds dvc.yaml."
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

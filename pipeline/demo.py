@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from actrec import paths
-from actrec.console import Debug, run, say
+from actrec.console import Debug, say
 from actrec.demo.folder import write_stub
 from actrec.params import load
+from pipeline.recorded import run_stage
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
@@ -36,4 +37,4 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage("demo", main)

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from actrec import paths
-from actrec.console import Debug, run, say
-from actrec.params import load
-from actrec.params.load import plain
+from actrec.console import Debug, say
+from actrec.params.load import load, plain
+from pipeline.recorded import run_stage
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
@@ -57,4 +57,4 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage("evaluate", main)

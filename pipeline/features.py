@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from actrec import paths
-from actrec.console import Debug, run
+from actrec.console import Debug
 from actrec.params import Params, load
 from actrec.params.load import plain
 from actrec.store.tree import write_stub_file
+from pipeline.recorded import run_stage
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
@@ -46,4 +47,4 @@ def cache(p: Params, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage("features", main)

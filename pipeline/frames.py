@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from actrec import paths
-from actrec.console import Debug, run, say
+from actrec.console import Debug, say
 from actrec.data import quarantine
 from actrec.data.manifest import load_manifest
 from actrec.params import Params, load
@@ -13,6 +13,7 @@ from actrec.store.closure import code_version
 from actrec.store.files import write_atomic
 from actrec.store.stage import build_folder, list_failed
 from actrec.store.tree import Maker, write_stub
+from pipeline.recorded import run_stage
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
@@ -56,4 +57,4 @@ def decode(p: Params) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage("frames", main)

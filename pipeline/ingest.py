@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from actrec import paths
-from actrec.console import Debug, run, say
+from actrec.console import Debug, say
 from actrec.data import manifest, quarantine
 from actrec.data.checks import check_rows, check_skeleton_rows
 from actrec.data.coarse import with_coarse
@@ -19,6 +19,7 @@ from actrec.store.cas import store_root
 from actrec.store.digests import Memory, digest_files, inspect_clips
 from actrec.store.files import write_atomic
 from actrec.store.skeleton_files import index_skeletons
+from pipeline.recorded import run_stage
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
@@ -56,4 +57,4 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage("ingest", main)

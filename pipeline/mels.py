@@ -4,16 +4,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from actrec import paths
-from actrec.console import Debug, run, say
+from actrec.console import Debug, say
 from actrec.data import quarantine, sound_list
 from actrec.data.manifest import Clip, Manifest, load_manifest
-from actrec.data.sound_list import NO_TRACK, SILENT
 from actrec.params import Params, load
 from actrec.store.cas import item_key
 from actrec.store.closure import code_version
 from actrec.store.files import write_atomic
 from actrec.store.stage import build_folder, list_failed
 from actrec.store.tree import Job, Maker, write_stub
+from pipeline.recorded import run_stage
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
@@ -42,8 +42,8 @@ def listen(p: Params) -> None:
 
     manifest = load_manifest(paths.manifest(name))
     jobs = [job(clip) for clip in manifest.clips if clip.sound_path]
-    without = {clip.clip_id: clip.sound_fault or NO_TRACK for clip in manifest.clips if not clip.sound_path}
-    maker = Maker("mels", ".npy", make_mel_file, pack_mel_files, version, m.timeout_s, HEAVY_IMPORTS, SILENT)
+    without = {clip.clip_id: clip.sound_fault or sound_list.NO_TRACK for clip in manifest.clips if not clip.sound_path}
+    maker = Maker("mels", ".npy", make_mel_file, pack_mel_files, version, m.timeout_s, HEAVY_IMPORTS, sound_list.SILENT)
     built = build_folder(paths.mels(name), jobs, maker, about={"spec": asdict(spec)}, absent=without)
     silence = "no sample is above -100 dBFS" if p.data.media == "sound" else ""  # others still have their pictures
     paths_of = {clip.clip_id: clip.sound_path for clip in manifest.clips}
@@ -57,4 +57,4 @@ def listen(p: Params) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage("mels", main)

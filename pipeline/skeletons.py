@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from actrec import paths
-from actrec.console import Debug, run, say
+from actrec.console import Debug, say
 from actrec.data import quarantine
 from actrec.data.manifest import Manifest, load_manifest
 from actrec.errors import UserError
 from actrec.params import Params, load
 from actrec.store.files import write_atomic
 from actrec.store.tree import write_stub_file
+from pipeline.recorded import run_stage
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
@@ -46,4 +47,4 @@ def collect(p: Params) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage("skeletons", main)

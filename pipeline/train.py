@@ -1,32 +1,32 @@
 """Stage train: fit the model on train, choose epoch or C on val; a killed run goes on where it stopped."""
 
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 from actrec import paths
-from actrec.console import Debug, run, say
+from actrec.console import Debug, say
 from actrec.params import Params, load
 from actrec.params.load import plain
 from actrec.training.processes import together
+from pipeline.recorded import recorded, run_stage
 
 
 def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     """Write models/best.pt, models/last.pt and results/history.csv."""
     p = load(params)  # checked before torch is imported: a typo is refused within a second
-    with together(p.train.devices, ["-m", "pipeline.train", "--params", str(params)]):
-        fit(p)
+    command = ["-m", "pipeline.train", "--params", str(params)]
+    with together(p.train.devices, command, lock=paths.MODELS / ".lock"):
+        fit(p, refuse_edits=recorded("train", params))
 
 
-def fit(p: Params) -> None:
+def fit(p: Params, *, refuse_edits: Callable[[], None]) -> None:
     """Train, from where an interrupted run of the same experiment stopped; the first of several processes writes."""
     from actrec.store.cas import open_store
-    from actrec.store.files import write_atomic
     from actrec.training.announce import start_text
     from actrec.training.board import board
-    from actrec.training.checkpoint import save_model
     from actrec.training.device import launch
     from actrec.training.fit import Run
-    from actrec.training.history import dump_history, epoch_printer, fit_printer
+    from actrec.training.history import epoch_printer, fit_printer, write_history
     from actrec.training.settings import Settings
     from actrec.training.svm import SvmRun
     from pipeline.model import checkpoint_of, fresh_model, inputs_of, live_inputs, run_key, sources_of
@@ -48,13 +48,12 @@ def fit(p: Params) -> None:
         else:
             sources, show = sources_of(p, about, inputs), epoch_printer(t.select_on, settings.total_epochs)
             training = Run(model, *sources, **task, fabric=fabric, checkpoint=state, compiled=c.compile)
-        fitted = training.fit(lambda row: (show(row), write(training.state.history)))
+        fitted = training.fit(lambda row: (show(row), write(training.state.history), refuse_edits()))
         if is_first:
-            save_model(paths.BEST, replace(about, epoch=fitted.best_epoch), fitted.best)
-            save_model(paths.LAST, replace(about, epoch=len(fitted.history)), fitted.last)
-            write_atomic(paths.HISTORY, dump_history(fitted.history))
+            fitted.save(paths.BEST, paths.LAST, about)
+            write_history(paths.HISTORY, fitted.history)
             state.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage("train", main)

@@ -176,7 +176,7 @@ def made_by(stage):
 
 def test_the_stages_are_those_of_the_pipeline():
     assert tuple(DVC) == STAGES
-    assert {path.stem for path in (REPO / "pipeline").glob("*.py")} == {*STAGES, "__init__", "model"}
+    assert {path.stem for path in (REPO / "pipeline").glob("*.py")} == {*STAGES, "__init__", "model", "recorded"}
     assert {DVC[stage]["cmd"] for stage in DVC} == {f"python -m pipeline.{stage}" for stage in STAGES}
 
 

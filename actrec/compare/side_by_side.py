@@ -8,7 +8,7 @@ from actrec.compare.picture import comparison_png
 from actrec.compare.revisions import experiments_named
 from actrec.compare.table import MAX_SETTINGS, Table, experiments_csv, table_of
 from actrec.console import say
-from actrec.errors import UserError, did_you_mean
+from actrec.errors import UserError, did_you_mean, not_here
 from actrec.store.files import write_atomic
 from actrec.words import counted
 
@@ -70,7 +70,7 @@ def measures_of(experiments: Sequence[Experiment], *, head: str | None, metric: 
     if not heads:
         raise UserError(
             f"none of {', '.join(each.name for each in experiments)} has metrics of val or test in "
-            "results/metrics.json. Make them: dvc repro"
+            f"results/metrics.json. Make them: dvc repro.{not_here()}"
         )
     if head is not None and head not in heads:
         raise UserError(f"no head '{head}'. {did_you_mean(head, heads)}")

@@ -1,13 +1,13 @@
 """Rows from folders: one a class, or one a split with one a class inside."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from actrec.console import say
-from actrec.data.manifest import Media, Split
+from actrec.data.manifest import SPLITS, Media, Split
 from actrec.data.problems import Kind, Problems
-from actrec.data.rows import NO_GROUP, Row, check_regex, found_in, plain_path
+from actrec.data.rows import NO_GROUP, Row, check_regex, found_in, plain_path, split_named
 from actrec.data.sounds import SOUND_SUFFIXES
 from actrec.errors import UserError
 from actrec.media.suffixes import IMAGE, SOUND, VIDEO, visible_files
@@ -67,7 +67,19 @@ def read_folders(
         problems.stop_if_any()
         layout = f"<train|val|test>/<class>/<{media}>" if splits else f"<class>/<{media}>"
         raise UserError(f"{root}: found no {wanted}. Expected {layout} below data.root; data.reader.splits says which.")
+    if not splits:
+        _refuse_splits_as_classes(root, sorted({row.labels[head] for row in rows}))
     return rows
+
+
+def _refuse_splits_as_classes(root: Path, names: Sequence[str]) -> None:
+    known = {split_named(name): name for name in names}
+    if len(names) > 1 and "train" in known and None not in known:
+        said = ", ".join(f"{split}: {known.get(split, 'null')}" for split in SPLITS)
+        raise UserError(
+            f"{root}: its folders are {', '.join(names)}, which are splits and not classes. Set data.reader.splits: "
+            f"{{{said}}}"
+        )
 
 
 def _split_folders(root: Path, splits: Mapping[Split, str | None]) -> dict[str, Split | None]:

@@ -14,8 +14,13 @@ def check_root(root: Path) -> None:
     if root.is_dir():
         return
     beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
-    near = nearest(root.name, beside)
-    hint = f"Did you mean {root.parent / near}?" if near else "Put your files there, or set data.root in params.yaml."
+    if str(root).startswith("~"):
+        hint = f"~ means something to shells alone: write {root.expanduser()}"
+    else:
+        near = nearest(root.name, beside)
+        hint = (
+            f"Did you mean {root.parent / near}?" if near else "Put your files there, or set data.root in params.yaml."
+        )
     raise UserError(
         f"data.root is '{root}': no such folder (from {Path.cwd()}). {hint}\nWhere clips are not needed, to train on "
         "what was made of them: `frozen: true` below `ingest:` in dvc.yaml. In `dvc exp run --queue` and `--temp`, "

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from actrec.params.readers import CsvReader, NtuReader, Reader
-from actrec.params.section import Count, Frac, Name, Positive, PositiveFloat, Section
+from actrec.params.section import BelowRoot, Count, Frac, Name, Positive, PositiveFloat, Section
 
 
 class SkeletonFiles(Section):
@@ -16,7 +16,7 @@ class SkeletonFiles(Section):
         "of which joints in space are taken; ntu_text_2d: of which their places in the colour picture are. npz: numpy "
         "arrays, <name>/keypoint. csv: a row a joint. coco_json: COCO's keypoints, a picture a frame."
     )
-    path: str = Field(
+    path: BelowRoot = Field(
         description="A file below the root, or a folder with files of this kind, in it or in folders of it."
     )
     layout: Literal["coco17", "ntu25", "ma52_28", "utkinect20"] = Field(
@@ -36,7 +36,7 @@ class Coarse(Section):
 
     of: Name = Field(description="The head of the fine classes, which data.reader labels.")
     head: Name = Field(description="What the new head is called, in model.heads too.")
-    map: str = Field(
+    map: BelowRoot = Field(
         description="The table with the columns fine and coarse: ntu60_semantic, ntu60_by_8 or ma52, which come with "
         "the package, or a CSV file below the root."
     )

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from actrec.params.section import Name, Positive, Section
+from actrec.params.section import STAYS_BELOW, BelowRoot, Name, Positive, Section
 
 HeadName = Annotated[
     Name, Field(description="The head that the classes are of: a name of your choice, by which model.heads has it.")
@@ -19,25 +19,27 @@ GroupRegex = Annotated[
     ),
 ]
 ClassNames = Annotated[
-    str | None,
+    BelowRoot | None,
     Field(
         description="File below the root with a class name a line, that of number 0 first; or ntu60, ntu120, ma52, "
         "whose names come with the package. null: the numbers are the names."
     ),
 ]
 ValName = Annotated[
-    str | None,
+    BelowRoot | None,
     Field(description="The same for val; null: there is none, and val is taken out of train, see data.split.val_frac."),
 ]
 TestName = Annotated[
-    str | None, Field(description="The same for test; null: there is none. Then data.split.test_frac must be 0.")
+    BelowRoot | None, Field(description="The same for test; null: there is none. Then data.split.test_frac must be 0.")
 ]
 
 
 class SplitNames(Section):
     """The name that each split has in the files."""
 
-    train: str = Field(description="The folder below the root, or the list in the file of skeletons, that is train.")
+    train: BelowRoot = Field(
+        description="The folder below the root, or the list in the file of skeletons, that is train."
+    )
     val: ValName
     test: TestName
 
@@ -73,7 +75,7 @@ class TinyImageNetReader(Section):
 class SplitFiles(Section):
     """The file of each split."""
 
-    train: str = Field(description="The table or list of train, below the root.")
+    train: BelowRoot = Field(description="The table or list of train, below the root.")
     val: ValName
     test: TestName
 
@@ -109,7 +111,7 @@ class CsvReader(Section):
     """A table with a row a clip, or one a split; each setting names the column to read, null where there is none."""
 
     kind: Literal["csv"]
-    file: str | SplitFiles = Field(
+    file: Annotated[str | SplitFiles, STAYS_BELOW] = Field(
         description="The table below the root, with a row a clip and commas, semicolons or tabs between cells; or a "
         "table for each split."
     )
@@ -180,7 +182,7 @@ class ListReader(Section):
     kind: Literal["list"]
     head: HeadName
     files: SplitFiles
-    media: str = Field(
+    media: BelowRoot = Field(
         description="The folder below the root that the paths in the lists start from; . for the root itself."
     )
     class_names: ClassNames
@@ -202,7 +204,7 @@ class WithoutListed(Section):
     """The samples that a file names are left out."""
 
     kind: Literal["list"]
-    file: str = Field(
+    file: BelowRoot = Field(
         description="Text file below the root with the name of a sample a line, such as S001C002P003R002A013."
     )
 
@@ -232,7 +234,7 @@ class NtuReader(Section):
         description="The split that the half which the protocol evaluates on becomes. val: it chooses the epoch, and "
         "there is no test. test: val is taken out of train in whole subjects, by data.split."
     )
-    media: str = Field(
+    media: BelowRoot = Field(
         description="The folder below the root with the videos, in it or in folders of it; . for the root itself. "
         "Where data.media is skeleton, names come from data.skeletons instead."
     )
@@ -251,10 +253,10 @@ class JrdbReader(Section):
 
     kind: Literal["jrdb"]
     head: HeadName
-    images: str = Field(
+    images: BelowRoot = Field(
         description="The folder below the root with the panoramas of each scene, as <scene>/000000.jpg."
     )
-    labels: str = Field(description="The folder below the root with the labels of each scene, as <scene>.json.")
+    labels: BelowRoot = Field(description="The folder below the root with the labels of each scene, as <scene>.json.")
     classes: Annotated[
         dict[str, str],
         Field(

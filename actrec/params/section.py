@@ -5,10 +5,12 @@ What a section is as a whole, and so what a `kind` stands for, is said by its do
 section needs no words of its own.
 """
 
+import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Frac = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -17,6 +19,23 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+def _stays_below(name: Any) -> Any:
+    if not isinstance(name, str):
+        return name
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", name):
+        raise ValueError(
+            f"'{name}' leads out of data.root, and what lies there can change without a stage running again. Put the "
+            "file below data.root"
+        )
+    return name
+
+
+# A file or folder of the user's; of what need not be text, STAYS_BELOW looks at text alone.
+STAYS_BELOW = AfterValidator(_stays_below)
+BelowRoot = Annotated[str, STAYS_BELOW]
 
 # Settings that several sections have.
 AttentionHeads = Annotated[Positive, Field(description="Attention heads of each layer; they divide width.")]

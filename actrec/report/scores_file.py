@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from actrec.errors import UserError
+from actrec.errors import UserError, not_here
 from actrec.metrics.classification import Scores
 from actrec.metrics.multi_label import MultiScores
 from actrec.metrics.summary import AnyScores
@@ -68,7 +68,7 @@ def load_scores(path: Path) -> SavedScores:
         UserError: if it is not there, or another file.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no scores yet. Make them: dvc repro")
+        raise UserError(f"{path}: no scores yet. Make them: dvc repro.{not_here()}")
     try:
         if not zipfile.is_zipfile(path):  # numpy would leave the file open, or take it for a single array
             raise ValueError("expected an npz file")

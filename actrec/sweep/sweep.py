@@ -20,6 +20,7 @@ from actrec.console import say
 from actrec.errors import UserError, did_you_mean
 from actrec.params.load import load, plain
 from actrec.recipes import head_comment
+from actrec.store.alone import alone
 from actrec.store.files import write_atomic
 from actrec.sweep import dvc, records, workspace
 from actrec.sweep.overrides import overrides
@@ -38,6 +39,7 @@ from actrec.sweep.records import DONE, FAILED, Record
 from actrec.sweep.search import Search, points_to_check
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_BUSY = "another sweep is at work in this folder: wait for it, or stop it by Ctrl-C"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ def run_sweep(name: str, *, restart: bool = False, retry: bool = False, command:
         UserError: if anything is wrong with the sweep, if it is not the one of the recorded runs, or if DVC fails
             before a stage of the pipeline has begun.
     """
-    with workspace.alone():
+    with alone(paths.SWEPT / ".lock", refusing=_BUSY):
         workspace.recover(command)
         plan = planned(name)
         _begin(plan, restart=restart)

@@ -3,10 +3,9 @@
 import json
 import shutil
 import signal
-import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,23 +21,6 @@ _ASIDE = paths.SWEPT / ".aside"
 # What sweeps set params.yaml to: if it is anything else by then, its user has edited it since.
 _SET = "set.json"
 _FILES = (paths.PARAMS, paths.LOCK, paths.METRICS)
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Hold this workspace's bench; another sweep would change params.yaml under the stages of this one.
-
-    Raises:
-        UserError: if a sweep is at work here.
-    """
-    paths.SWEPT.mkdir(parents=True, exist_ok=True)
-    # SQLite's lock ends with the process that holds it, on every system.
-    with closing(sqlite3.connect(paths.SWEPT / ".lock", timeout=0, isolation_level=None)) as lock:
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            raise UserError("another sweep is at work in this folder: wait for it, or stop it by Ctrl-C") from None
-        yield
 
 
 @dataclass(frozen=True, slots=True)

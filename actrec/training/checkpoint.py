@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from actrec.errors import UserError
+from actrec.errors import UserError, not_here
 from actrec.media.clip import ClipSpec
 from actrec.media.sound import SoundSpec
 from actrec.models.recogniser import Recogniser, build
@@ -71,7 +71,7 @@ def load_model(path: Path) -> tuple[Recogniser, Checkpoint]:
         UserError: if there is none, or it is not one of actrec's.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no checkpoint here. Train one: dvc repro")
+        raise UserError(f"{path}: no checkpoint here. Train one: dvc repro.{not_here()}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["format"] != _FORMAT:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from actrec.metric_names import val_column
 from actrec.metrics.summary import summarise
 from actrec.models.recogniser import Recogniser
 from actrec.outputs import output_and_metric
+from actrec.training.checkpoint import Checkpoint, save_model
 from actrec.training.device import (
     compile_in_place,
     peak_memory_mb,
@@ -50,6 +51,11 @@ class Fitted:
     best: dict[str, torch.Tensor]
     last: dict[str, torch.Tensor]
     best_epoch: int
+
+    def save(self, best: Path, last: Path, about: Checkpoint) -> None:
+        """Write the models of the best and of the last epoch."""
+        save_model(best, replace(about, epoch=self.best_epoch), self.best)
+        save_model(last, replace(about, epoch=len(self.history)), self.last)
 
 
 class Run:

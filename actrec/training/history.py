@@ -1,11 +1,18 @@
 """The course of training: a row an epoch, or a C of an svm, as a file and as lines on the screen."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from actrec.cells import csv_text
 from actrec.console import say
 from actrec.outputs import output_and_metric
+from actrec.store.files import write_atomic
+
+
+def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write history.csv."""
+    write_atomic(path, dump_history(rows))
 
 
 def dump_history(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from actrec.console import EXIT_USER, say
 from actrec.errors import UserError
+from actrec.store.alone import alone
 
 # The first is the name under which Lightning looks for it.
 _RANK, _SIZE, _FOLDER = "LOCAL_RANK", "ACTREC_PROCESSES", "ACTREC_PROCESSES_FOLDER"
@@ -22,6 +23,10 @@ _POLL_S = 0.2
 # After another process has failed, the first one learns it by an error of its own within this, or never.
 _NOTICE_S = 3.0
 _FAREWELL_S = 60.0
+_WAITING = (
+    "another training is at work in this folder, as after a kill of dvc alone: waiting for its end. To end it "
+    "yourself: its process is called `python -m pipeline.train`"
+)
 _WORDS = 400
 
 
@@ -40,7 +45,7 @@ def place() -> Place:
 
 
 @contextmanager
-def together(size: int, command: Sequence[str]) -> Iterator[None]:
+def together(size: int, command: Sequence[str], *, lock: Path) -> Iterator[None]:
     """Run a block in `size` processes: in this one, and in others that come to the same block by `command`.
 
     Nothing is seen of the others, unless one fails. However this process ends, SIGKILL included, so do they.
@@ -48,18 +53,24 @@ def together(size: int, command: Sequence[str]) -> Iterator[None]:
     Args:
         size: With 1 the block just runs.
         command: Arguments of Python, such as -m pipeline.train.
+        lock: A file; whoever holds it, such as a training whose dvc was killed, is waited for.
 
     Raises:
         UserError: if another process has failed, with its last words. Where this one cannot be interrupted, because it
             waits within a GPU's library, it prints them and exits.
     """
-    if size == 1:
-        yield
-    elif _FOLDER in os.environ:
+    if _FOLDER in os.environ:
         _end_with_first()
         yield
+    elif size == 1:
+        with alone(lock, waiting=_WAITING):
+            yield
     else:
-        with TemporaryDirectory(prefix="actrec-") as folder, _environment(0, size, folder):
+        with (
+            alone(lock, waiting=_WAITING),
+            TemporaryDirectory(prefix="actrec-") as folder,
+            _environment(0, size, folder),
+        ):
             others = [_Other(rank, size, Path(folder), command) for rank in range(1, size)]
             done = threading.Event()
             threading.Thread(target=_watch, args=(others, done, folder), daemon=True).start()

@@ -1,6 +1,7 @@
 import hashlib
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,8 @@ def test_good_rows_have_no_fault_and_are_found(root):
 def test_a_root_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match=r"data\.root is .*nowhere"):
         check_root(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=rf"no such folder .* write {Path.home()}/clips"):
+        check_root(Path("~/clips"))
 
 
 @pytest.mark.parametrize(

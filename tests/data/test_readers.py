@@ -379,3 +379,22 @@ def test_ids_that_can_be_file_names(clip_id):
 )
 def test_ids_that_cannot(clip_id):
     assert id_fault(clip_id)
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (("train", "test"), "{train: train, val: null, test: test}"),
+        (("Training", "valid"), "{train: Training, val: valid, test: null}"),
+    ],
+)
+def test_folders_of_splits_are_not_taken_for_classes(tmp_path, names, splits):
+    for name in names:
+        (tmp_path / name / "run").mkdir(parents=True)
+        (tmp_path / name / "run/a.mp4").touch()
+    with pytest.raises(UserError) as caught:
+        folders(tmp_path)
+    assert f"which are splits and not classes. Set data.reader.splits: {splits}" in str(caught.value)
+    (tmp_path / "ship").mkdir()
+    (tmp_path / "ship/b.mp4").touch()
+    assert len(folders(tmp_path)) == 3  # trains and ships

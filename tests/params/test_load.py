@@ -136,6 +136,9 @@ def test_an_unknown_key_names_the_nearest_known_one(errors_of, path, wrong, sugg
         ("recipe", 3, "recipe is 3: input should be a valid string"),
         ("data.name", "a/b", "data.name is 'a/b': string should match pattern"),
         ("data.reader.group", 5, "data.reader.group is 5: input should be a valid string"),
+        ("data.reader.file", "/shared/clips.csv", "data.reader.file: '/shared/clips.csv' leads out of data.root, and "),
+        ("data.reader.file", "a/../../b.csv", "data.reader.file: 'a/../../b.csv' leads out of data.root, and "),
+        ("data.reader.file", "C:\\\\clips.csv", "data.reader.file: 'C:\\\\clips.csv' leads out of data.root, and "),
         ("evaluate.splits", ["val", "tset"], "evaluate.splits[1] is 'tset': input should be 'train', 'val' or 'test'"),
         (
             "data.split",

@@ -33,7 +33,7 @@ def block():
     (out / f"done {{rank}}").touch()
 
 def main(folder: str):
-    with together({size}, [__file__, folder]):
+    with together({size}, [__file__, folder], lock=Path(folder, "lock")):
         block()
 
 run(main)
@@ -88,9 +88,9 @@ def left_behind():
     return {path for path in Path(os.environ["TMPDIR"]).glob("actrec-*/?.log")}
 
 
-def test_alone_the_block_just_runs(monkeypatch):
+def test_alone_the_block_just_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(processes, "TemporaryDirectory", None)
-    with together(1, []):
+    with together(1, [], lock=tmp_path / "lock"):
         pass
 
 
@@ -106,7 +106,7 @@ def test_all_processes_run_the_block_and_the_first_waits_for_the_others(tmp_path
 def test_a_process_knows_where_it_stands_and_the_first_forgets_it(tmp_path, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "7")  # of a launcher around this one
     script = write_script(tmp_path, "assert place().size == 2 and place().meeting.parent.is_dir()")
-    with together(2, [str(script), str(tmp_path)]):
+    with together(2, [str(script), str(tmp_path)], lock=tmp_path / "lock"):
         here = place()
     assert (here.rank, here.size) == (0, 2) and not here.meeting.exists()
     assert os.environ["LOCAL_RANK"] == "7" and "ACTREC_PROCESSES" not in os.environ

@@ -112,7 +112,7 @@ def test_training_is_told_its_seed_and_whether_it_is_compiled(inputs, recorded, 
     recorded("pipeline.model.live_inputs", inputs)
     runs = recorded("actrec.training.fit.Run")
     with pytest.raises(UserError, match="no further"):
-        train.fit(changed("compute", compile=compiled).model_copy(update={"seed": seed}))
+        train.fit(changed("compute", compile=compiled).model_copy(update={"seed": seed}), refuse_edits=lambda: None)
     ((_, options),) = runs
     assert (options["compiled"], options["seed"]) == (compiled, seed)
 

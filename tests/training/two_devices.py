@@ -233,7 +233,7 @@ def diverged(bench: Bench) -> str:
 
 
 def main(folder: Path, what: str) -> None:
-    with together(2, [__file__, str(folder), what]):
+    with together(2, [__file__, str(folder), what], lock=folder / "lock"):
         fabric = launch(device="cpu", threads=1, precision="fp32", devices=2)
         bench, both = benches(folder / f"{what} {fabric.global_rank}", fabric)
         if what == "killed":
