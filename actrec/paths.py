@@ -8,6 +8,7 @@ LOCK = Path("dvc.lock")
 RECIPES = Path("recipes")
 SWEEPS = Path("sweeps")
 CHECKED = Path("data/interim/checked.txt")
+TRAINING = Path("data/interim/train.lock")  # held while a training is at work
 DEMO = Path("data/raw/demo")
 MODELS = Path("models")
 BEST = MODELS / "best.pt"

@@ -15,7 +15,7 @@ def main(params: Path = paths.PARAMS, debug: Debug = False) -> None:
     """Write models/best.pt, models/last.pt and results/history.csv."""
     p = load(params)  # checked before torch is imported: a typo is refused within a second
     command = ["-m", "pipeline.train", "--params", str(params)]
-    with together(p.train.devices, command, lock=paths.MODELS / ".lock"):
+    with together(p.train.devices, command, lock=paths.TRAINING):
         fit(p, refuse_edits=recorded("train", params))
 
 

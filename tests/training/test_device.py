@@ -114,7 +114,7 @@ def test_the_stage_asks_for_what_params_say(monkeypatch, tmp_path, stage, precis
         asked.append(options)
         raise UserError("no further")
 
-    monkeypatch.setattr("pipeline.train.together", lambda *wanted: processes.append(wanted) or nullcontext())
+    monkeypatch.setattr("pipeline.train.together", lambda *wanted, lock: processes.append(wanted) or nullcontext())
     monkeypatch.setattr("actrec.training.device.launch", refuse)
     with pytest.raises(UserError, match="no further"):
         stage.main(file)
